@@ -1,0 +1,201 @@
+"""The two interfaces a task implements, and the one table of tasks.
+
+Hosting and training know no task: they see a `Predictor` or a `Trainer`, and the artifact (or the `task`
+hyperparameter) decides which. The table holds names, not classes, so that serving never imports a trainer's torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+TASKS: Mapping[str, tuple[str, str]] = {
+    # task: (module with `load(artifact) -> Predictor`, module with `TRAINER: Trainer`)
+    "caption": ("ogiri.captioning.serving.predictor", "ogiri.captioning.training.trainer"),
+}
+
+
+class RequestError(Exception):
+    """A request that cannot be answered as it is.
+
+    Attributes:
+        code: short machine-readable word, `invalid_parameter` for example.
+        status: the HTTP status that fits it (400, 413, 415, 503, 504).
+    """
+
+    def __init__(self, message: str, code: str = "invalid_request", status: int = 400) -> None:
+        super().__init__(message)
+        self.code = code
+        self.status = status
+
+
+# --- serving ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Body:
+    """One request body as it came in.
+
+    Attributes:
+        content_type: media type in lower case without its parameters, `image/jpeg`.
+        data: the bytes.
+        attributes: the decoded `name=value` pairs of X-Amzn-SageMaker-Custom-Attributes, unknown names included.
+    """
+
+    content_type: str
+    data: bytes
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of the answer's text, whole characters only; pieces joined are the text of the answer."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A whole answer: what `application/json` carries, and what `text/plain` carries."""
+
+    json: Mapping[str, Any]
+    text: str
+
+
+@dataclass(frozen=True)
+class Payload:
+    """The requests found in one body, and how their answers become one.
+
+    Attributes:
+        requests: opaque to hosting, each is handed to `Predictor.submit`.
+        stream: the caller asked for pieces as they come.
+        assemble: the answers, in the order of `requests`, as one.
+    """
+
+    requests: tuple[Any, ...]
+    assemble: Callable[[list[Answer]], Answer]
+    stream: bool = False
+
+
+@dataclass(frozen=True)
+class Deadline:
+    """A moment on the monotonic clock."""
+
+    at_seconds: float
+
+    @classmethod
+    def after(cls, seconds: float) -> Deadline:
+        """The moment `seconds` from now."""
+        return cls(time.monotonic() + seconds)
+
+    def remaining_seconds(self) -> float:
+        """Seconds left, negative once it has passed."""
+        return self.at_seconds - time.monotonic()
+
+
+class Predictor(Protocol):
+    """A model that answers requests, loaded from an artifact folder."""
+
+    name: str
+    """What answers call the model."""
+    content_types: tuple[str, ...]
+    """The media types that `parse` takes."""
+    parameters: type
+    """A dataclass of `ogiri.parameter` fields: what a request may set."""
+
+    def parse(self, body: Body) -> Payload:
+        """Turn a body into requests; raises `RequestError`."""
+
+    def submit(self, request: Any, deadline: Deadline, cancelled: Callable[[], bool]) -> Iterator[Piece | Answer]:
+        """Answer one request: pieces, then the answer that ends the iterator.
+
+        Raises `RequestError` (status 504) when the deadline passes; stops early when `cancelled()` turns true.
+        """
+
+    def warm_up(self) -> None:
+        """Answer one made-up request, so that a first `/ping` of 200 means that the model works."""
+
+    def memory_bytes(self) -> int:
+        """Bytes of memory that this model needs."""
+
+    def close(self) -> None:
+        """Give the memory back."""
+
+
+def answer(predictor: Predictor, request: Any, deadline: Deadline, cancelled: Callable[[], bool]) -> Answer:
+    """The whole answer to a request: the drained iterator of `Predictor.submit`."""
+    last: Piece | Answer | None = None
+    for last in predictor.submit(request, deadline, cancelled):
+        pass
+    if not isinstance(last, Answer):
+        raise RequestError("the request was cancelled before it was answered", "cancelled", 503)
+    return last
+
+
+# --- training --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TrainingContext:
+    """What a trainer is given.
+
+    Attributes:
+        hyperparameters: an instance of the trainer's own dataclass, already checked.
+        channels: channel name → folder that exists (`training`, `pretrained`, `records`, `model`).
+        model: the folder that becomes the artifact.
+        output: `output/data`, for reports.
+        checkpoints: a folder that survives a restart.
+        job_name: name of the training job.
+        stopping: turns true once SIGTERM has come: finish the step, export what is best so far, return.
+        report_metrics: prints `name=value;` pairs, one event a call; only these names are metrics.
+    """
+
+    hyperparameters: Any
+    channels: Mapping[str, Path]
+    model: Path
+    output: Path
+    checkpoints: Path
+    job_name: str
+    stopping: Callable[[], bool]
+    report_metrics: Callable[[Mapping[str, float]], None]
+
+
+class Trainer(Protocol):
+    """What trains one task."""
+
+    hyperparameters: type
+    """A dataclass of `ogiri.parameter` fields."""
+
+    def run(self, context: TrainingContext) -> Path:
+        """Train, and return the artifact folder (`context.model`)."""
+
+
+# --- the table -------------------------------------------------------------------------------------------------------
+
+
+def load_predictor(task: str, artifact: Any) -> Predictor:
+    """The predictor of a task for an opened `ogiri.artifact.Artifact`.
+
+    Raises:
+        ValueError: no such task.
+    """
+    return cast(Predictor, _module(task, 0).load(artifact))
+
+
+def load_trainer(task: str) -> Trainer:
+    """The trainer of a task.
+
+    Raises:
+        ValueError: no such task.
+    """
+    return cast(Trainer, _module(task, 1).TRAINER)
+
+
+def _module(task: str, column: int) -> Any:
+    if task not in TASKS:
+        raise ValueError(f"task is {task!r}: this image knows {', '.join(sorted(TASKS))}")
+    return importlib.import_module(TASKS[task][column])
