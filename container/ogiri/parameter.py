@@ -89,20 +89,28 @@ def from_json(cls: type[T], values: Mapping[str, Any], defaults: Mapping[str, An
         defaults: values to use instead of the declared defaults, checked in the same way.
 
     Raises:
-        ParameterError: unknown name (the nearest one is suggested), wrong type, out of range.
+        ParameterError: unknown name (the nearest one is suggested), wrong type, out of range; all of them at once.
     """
     hints = typing.get_type_hints(cls)
     bounds = bounds_of(cls)
     checked: dict[str, Any] = {}
+    wrong: list[str] = []
     for name, value in {**(defaults or {}), **values}.items():
-        if name not in bounds:
-            raise ParameterError(unknown_name(name, list(bounds)))
-        checked[name] = _check(name, _typed(name, value, hints[name]), bounds[name])
+        try:
+            if name not in bounds:
+                raise ParameterError(unknown_name(name, list(bounds)))
+            checked[name] = _check(name, _typed(name, value, hints[name]), bounds[name])
+        except ParameterError as error:
+            wrong.append(str(error))
+    if wrong:
+        raise ParameterError("; ".join(wrong))
     return cls(**checked)
 
 
-def from_strings(cls: type[T], values: Mapping[str, str], defaults: Mapping[str, Any] | None = None) -> T:
+def from_strings(cls: type[T], values: Mapping[str, Any], defaults: Mapping[str, Any] | None = None) -> T:
     """Build `cls` from strings: JSON where it parses (however often an SDK encoded it), else the string itself.
+
+    A list may also be written as `a|b`. A value that is no string (old local modes send numbers) is taken as it is.
 
     Raises:
         ParameterError: as `from_json`.
@@ -120,11 +128,11 @@ def unknown_name(name: str, known: list[str]) -> str:
 
 
 def decode_string(value: Any) -> Any:
-    """`json.loads` as often as it yields another value, else the string: `"\\"5\\""` → 5, `"resnet50"` → itself."""
+    r"""`json.loads` as often as it yields another value, else the string: `"\"5\""` → 5, `"resnet50"` → itself."""
     while isinstance(value, str):
         try:
             decoded = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             return value
         if decoded == value:
             return value
@@ -133,14 +141,17 @@ def decode_string(value: Any) -> Any:
 
 
 def _decode(value: Any, hint: Any) -> Any:
-    kinds = typing.get_args(hint) or (hint,)
+    kinds = _kinds(hint)
+    if kinds == (tuple,):
+        value = decode_string(value)
+        return [part for part in value.split("|") if part] if isinstance(value, str) else value
     if str in kinds:  # "01" or "true" may be a name: unwrap quotes only
         while isinstance(value, str) and len(value) >= 2 and value[0] == value[-1] == '"':
             try:
                 value = json.loads(value)
             except ValueError:
                 break
-        return value
+        return None if value == "null" and type(None) in kinds else value
     value = decode_string(value)
     if bool in kinds and isinstance(value, str) and value.lower() in ("true", "false"):
         return value.lower() == "true"
@@ -149,16 +160,21 @@ def _decode(value: Any, hint: Any) -> Any:
             return float(value)
         except ValueError:
             return value
-    if int in kinds and isinstance(value, float) and value.is_integer():
+    if int in kinds and float not in kinds and isinstance(value, float) and value.is_integer():
         return int(value)
-    if typing.get_origin(hint) is tuple and isinstance(value, str):
-        return [part for part in value.split("|") if part]
     return value
 
 
-def _typed(name: str, value: Any, hint: Any) -> Any:
-    kinds = typing.get_args(hint) or (hint,)
+def _kinds(hint: Any) -> tuple[Any, ...]:
+    """The types that a hint allows: `int | None` → (int, NoneType), `tuple[str, ...]` → (tuple,)."""
     if typing.get_origin(hint) is tuple:
+        return (tuple,)
+    return typing.get_args(hint) or (hint,)
+
+
+def _typed(name: str, value: Any, hint: Any) -> Any:
+    kinds = _kinds(hint)
+    if kinds == (tuple,):
         if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
             raise ParameterError(f"{name} is {_show(value)}: it must be a list of strings")
         return tuple(value)
@@ -171,9 +187,13 @@ def _typed(name: str, value: Any, hint: Any) -> Any:
     if int in kinds and isinstance(value, int):
         return value
     if float in kinds and isinstance(value, int | float):
-        if not math.isfinite(value):
-            raise ParameterError(f"{name} is {value}: it must be a finite number")
-        return float(value)
+        try:
+            number = float(value)
+        except OverflowError:  # a whole number beyond 1.8e308
+            number = math.inf
+        if not math.isfinite(number):
+            raise ParameterError(f"{name} is {_show(value)}: it must be a finite number")
+        return number
     if str in kinds and isinstance(value, str):
         return value
     raise ParameterError(f"{name} is {_show(value)}: it must be {_kind(kinds)}")

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 MAX_LINE_BYTES = 1024  # DynamoDB's limit for a sort key
-MAX_NAME_CHARACTERS = 255
+MAX_NAME_BYTES = 255  # of a file name on the usual file systems
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -22,7 +22,7 @@ class RecordError(ValueError):
     """An item or a value that is not a record; the message names the attribute and the value."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Label:
     """One label of Rekognition's DetectLabels.
 
@@ -35,7 +35,7 @@ class Label:
     confidence: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Record:
     """A picture and one line for it.
 
@@ -76,11 +76,13 @@ def check_image_key(key: object) -> str:
     """Return `key` if it is a plain file name.
 
     Raises:
-        RecordError: it is empty, has a slash, a backslash or a control character, or is `.` or `..`.
+        RecordError: it is empty or too long, has a slash, a backslash or a control character, or is `.` or `..`.
     """
     if not isinstance(key, str) or not key:
         raise RecordError(f"ImageKey is {key!r}: it must be a file name")
-    if key in (".", "..") or len(key) > MAX_NAME_CHARACTERS or any(c in "/\\" or ord(c) < 32 for c in key):
+    if _utf8_bytes("ImageKey", key) > MAX_NAME_BYTES:
+        raise RecordError(f"ImageKey is {key[:40]!r}…: a file name has at most {MAX_NAME_BYTES} bytes")
+    if key in (".", "..") or any(c in "/\\" or ord(c) < 32 for c in key):
         raise RecordError(f"ImageKey is {key!r}: it must be a plain file name, without folders")
     return key
 
@@ -93,7 +95,7 @@ def check_line(line: object) -> str:
     """
     if not isinstance(line, str) or not line.strip():
         raise RecordError("ExpectedResult is empty: every row needs a line")
-    size = len(line.encode())
+    size = _utf8_bytes("ExpectedResult", line)
     if size > MAX_LINE_BYTES:
         raise RecordError(f"ExpectedResult has {size} bytes: DynamoDB takes at most {MAX_LINE_BYTES} in a sort key")
     return line
@@ -126,15 +128,12 @@ def from_item(item: Mapping[str, Any]) -> Record:
     Raises:
         RecordError: an attribute is missing or of the wrong kind.
     """
-    text = item.get("DetectedText") or ""
-    if not isinstance(text, str):
-        raise RecordError(f"DetectedText is {text!r}: it must be a string")
     return Record(
         image_key=check_image_key(item.get("ImageKey")),
         line=check_line(item.get("ExpectedResult")),
         labels=labels_from(item.get("Labels")),
-        detected_text=text,
-        image_url=item.get("ImageUrl"),
+        detected_text=_optional_text("DetectedText", item.get("DetectedText")) or "",
+        image_url=_optional_text("ImageUrl", item.get("ImageUrl")),
         score=_float("Score", item.get("Score")),
     )
 
@@ -155,6 +154,7 @@ def labels_from(value: Any) -> tuple[Label, ...]:
 
 
 def _label(member: Any) -> Label:
+    name: Any
     if isinstance(member, str):
         name, confidence = member, None
     elif isinstance(member, Mapping):
@@ -166,6 +166,19 @@ def _label(member: Any) -> Label:
     if confidence is not None and not 0 <= confidence <= 100:
         raise RecordError(f"Confidence of {name!r} is {confidence:g}: it must be 0 to 100")
     return Label(name, confidence)
+
+
+def _utf8_bytes(name: str, value: str) -> int:
+    try:
+        return len(value.encode())
+    except UnicodeEncodeError as error:  # half of a surrogate pair, as JSON may spell it
+        raise RecordError(f"{name} is {value[:40]!r}: it is no valid Unicode") from error
+
+
+def _optional_text(name: str, value: Any) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise RecordError(f"{name} is {value!r}: it must be a string")
+    return value
 
 
 def _float(name: str, value: Any) -> float | None:

@@ -33,6 +33,14 @@ class RequestError(Exception):
         self.status = status
 
 
+class UserError(Exception):
+    """Something the user can mend: the message names the thing, the value and the way out."""
+
+
+class PlatformError(Exception):
+    """AWS or the host failed: the same job, started again, may pass."""
+
+
 # --- serving ---------------------------------------------------------------------------------------------------------
 
 
@@ -129,8 +137,8 @@ class Predictor(Protocol):
 def answer(predictor: Predictor, request: Any, deadline: Deadline, cancelled: Callable[[], bool]) -> Answer:
     """The whole answer to a request: the drained iterator of `Predictor.submit`."""
     last: Piece | Answer | None = None
-    for last in predictor.submit(request, deadline, cancelled):
-        pass
+    for part in predictor.submit(request, deadline, cancelled):
+        last = part
     if not isinstance(last, Answer):
         raise RequestError("the request was cancelled before it was answered", "cancelled", 503)
     return last
@@ -171,7 +179,12 @@ class Trainer(Protocol):
     """A dataclass of `ogiri.parameter` fields."""
 
     def run(self, context: TrainingContext) -> Path:
-        """Train, and return the artifact folder (`context.model`)."""
+        """Train, and return the artifact folder (`context.model`).
+
+        Raises:
+            UserError: the user can mend it.
+            PlatformError: AWS or the host failed. Anything else counts as a bug of ours.
+        """
 
 
 # --- the table -------------------------------------------------------------------------------------------------------

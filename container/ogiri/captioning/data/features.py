@@ -1,0 +1,205 @@
+"""Pictures → arrays on disk, each picture read once: feature maps of a frozen encoder, or pixels for one in training.
+
+The arrays are memory-mapped, so that many pictures need no more memory than few.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from tqdm import tqdm
+
+from ogiri import picture
+from ogiri.captioning.model.encoder import Encoder
+from ogiri.task import UserError
+
+MAX_BROKEN_SHARE = 0.05
+LISTED_BROKEN = 20
+ENCODE_BATCH = 32
+READ_AHEAD = 4 * ENCODE_BATCH
+FLOAT16_MAX = float(np.finfo(np.float16).max)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A picture that cannot be used, and why."""
+
+    key: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class PictureArrays:
+    """What training sees of the pictures.
+
+    Attributes:
+        arrays: (pictures, cells, channels) float16 maps or (pictures, size, size, 3) uint8 pixels; rows of broken
+            pictures hold zeros.
+        usable: indices of the pictures that are not broken, in order.
+        broken: the others.
+    """
+
+    arrays: npt.NDArray[np.generic]
+    usable: list[int]
+    broken: list[Broken]
+
+
+class Interrupted(Exception):
+    """The job was asked to end while pictures were read."""
+
+
+def feature_maps(
+    folder: Path, keys: Sequence[str], encoder: Encoder, out: Path, fingerprint: str, stopping: Callable[[], bool]
+) -> PictureArrays:
+    """Run a frozen encoder over every picture once; a finished `out` of the same fingerprint is used again.
+
+    Args:
+        folder: where the pictures lie, `keys` below it.
+        keys: file names.
+        encoder: on its device, in evaluation mode.
+        out: the file for the maps; a description is put beside it.
+        fingerprint: of the encoder's name and weights.
+        stopping: true once the job is asked to end.
+
+    Raises:
+        UserError: more than 5 % of the pictures cannot be used.
+        Interrupted: `stopping` turned true.
+    """
+    shape = (len(keys), encoder.cells, encoder.channels)
+    device = next(encoder.parameters()).device
+
+    def encode(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.generic]:
+        with torch.inference_mode():
+            maps = encoder(torch.from_numpy(pixels).to(device)).clamp(-FLOAT16_MAX, FLOAT16_MAX)
+        half: npt.NDArray[np.generic] = maps.half().cpu().numpy()
+        return half
+
+    return _store(folder, keys, encoder.size, shape, np.float16, encode, out, fingerprint, stopping)
+
+
+def pixels(folder: Path, keys: Sequence[str], size: int, out: Path, stopping: Callable[[], bool]) -> PictureArrays:
+    """The pictures themselves, for an encoder that is trained; else as `feature_maps`."""
+    shape = (len(keys), size, size, 3)
+    return _store(folder, keys, size, shape, np.uint8, lambda batch: batch, out, f"pixels {size}", stopping)
+
+
+def _store(
+    folder: Path,
+    keys: Sequence[str],
+    size: int,
+    shape: tuple[int, ...],
+    dtype: type[np.generic],
+    transform: Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.generic]],
+    out: Path,
+    fingerprint: str,
+    stopping: Callable[[], bool],
+) -> PictureArrays:
+    described = {"fingerprint": fingerprint, "shape": list(shape), "keys": list(keys)}
+    finished = _finished(out, described)
+    if finished is not None:
+        log.info("feature maps of %d pictures are there already", len(keys))
+        return PictureArrays(np.memmap(out, dtype, "r", shape=shape), _usable(keys, finished), finished)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    arrays = np.memmap(out, dtype, "w+", shape=shape)
+    broken: list[Broken] = []
+    batch: list[tuple[int, npt.NDArray[np.uint8]]] = []
+
+    def flush() -> None:
+        if batch:
+            arrays[[index for index, _ in batch]] = transform(np.stack([rgb for _, rgb in batch]))
+            batch.clear()
+
+    bar = tqdm(total=len(keys), desc="pictures", unit="picture", disable=not sys.stderr.isatty(), leave=False)
+    for index, rgb in enumerate(_read_ahead(folder, keys, size)):
+        if stopping():
+            raise Interrupted
+        if isinstance(rgb, Broken):
+            broken.append(rgb)
+        else:
+            batch.append((index, rgb))
+        if len(batch) == ENCODE_BATCH:
+            flush()
+        bar.update()
+    flush()
+    bar.close()
+    arrays.flush()
+    _report(broken, len(keys))
+    _describe(out, described, broken)
+    return PictureArrays(np.memmap(out, dtype, "r", shape=shape), _usable(keys, broken), broken)
+
+
+def _read_ahead(folder: Path, keys: Sequence[str], size: int) -> Iterator[npt.NDArray[np.uint8] | Broken]:
+    """Decoded pictures in order, some read ahead in threads (Pillow decodes without the interpreter's lock)."""
+    threads = max(1, len(os.sched_getaffinity(0)))
+    with ThreadPoolExecutor(threads) as pool:
+        ahead: deque[Future[npt.NDArray[np.uint8] | Broken]] = deque()
+        try:
+            for key in keys:
+                ahead.append(pool.submit(_read, folder, key, size))
+                if len(ahead) >= READ_AHEAD:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            for future in ahead:
+                future.cancel()
+
+
+def _read(folder: Path, key: str, size: int) -> npt.NDArray[np.uint8] | Broken:
+    try:
+        return picture.load((folder / key).read_bytes(), size)
+    except FileNotFoundError:
+        return Broken(key, "no such file in the training channel")
+    except (OSError, picture.PictureError) as error:
+        return Broken(key, str(error))
+
+
+def _report(broken: list[Broken], total: int) -> None:
+    for one in broken[:LISTED_BROKEN]:
+        log.warning("picture %s is left out: %s", one.key, one.reason)
+    if len(broken) > LISTED_BROKEN:
+        log.warning("and %d more pictures are left out", len(broken) - LISTED_BROKEN)
+    if len(broken) > MAX_BROKEN_SHARE * total:
+        raise UserError(
+            f"{len(broken)} of {total} pictures cannot be used, more than {MAX_BROKEN_SHARE:.0%}: "
+            f"first {broken[0].key}: {broken[0].reason}. Check the `training` channel"
+        )
+
+
+def _usable(keys: Sequence[str], broken: Sequence[Broken]) -> list[int]:
+    left_out = {one.key for one in broken}
+    return [index for index, key in enumerate(keys) if key not in left_out]
+
+
+def _description(out: Path) -> Path:
+    return out.with_name(out.name + ".json.sagemaker-ignore")
+
+
+def _describe(out: Path, described: Mapping[str, object], broken: list[Broken]) -> None:
+    temporary = _description(out).with_suffix(".part.sagemaker-ignore")
+    temporary.write_text(json.dumps({**described, "broken": [[one.key, one.reason] for one in broken]}))
+    os.replace(temporary, _description(out))
+
+
+def _finished(out: Path, described: Mapping[str, object]) -> list[Broken] | None:
+    try:
+        there = json.loads(_description(out).read_text())
+    except (OSError, ValueError):
+        return None
+    broken = there.pop("broken", [])
+    if there != described or not out.is_file():
+        return None
+    return [Broken(key, reason) for key, reason in broken]

@@ -1,0 +1,117 @@
+"""What every decoder is to training, export and the engine: prefill → state; step(token, state) → logits, state.
+
+Both are one function, `advance`: prefill gives it the whole prefix and the begin token, a step gives it an empty prefix
+and the token before. That makes one graph of both, with the weights in it once.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor, nn
+
+State = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """What is known before the first word; each part may be empty.
+
+    Attributes:
+        map: (batch, cells, channels) feature map of the picture.
+        label_pieces: (batch, labels, pieces) int64, padded with -1.
+        label_confidence: (batch, labels) int64 confidence buckets.
+        text_pieces: (batch, pieces) int64, padded with -1.
+        picture_known: (batch,) bool, for training only: False hides the picture of a row.
+    """
+
+    map: Tensor
+    label_pieces: Tensor
+    label_confidence: Tensor
+    text_pieces: Tensor
+    picture_known: Tensor | None = None
+
+    def to(self, device: torch.device) -> Prefix:
+        """The same on another device."""
+        values = (getattr(self, field.name) for field in fields(self))
+        return Prefix(*(None if value is None else value.to(device) for value in values))
+
+    def emptied(self) -> Prefix:
+        """The same batch with nothing known: what a step is given."""
+        return Prefix(
+            self.map[:, :0], self.label_pieces[:, :0, :0], self.label_confidence[:, :0], self.text_pieces[:, :0]
+        )
+
+
+@dataclass(frozen=True)
+class StateSpec:
+    """One tensor of the state.
+
+    Attributes:
+        name: `hidden`.
+        shape: of one row before prefill, without the batch dimension.
+        growing: the axis of the whole tensor (batch first) that grows at prefill or at every step, None when none does.
+        constant: it does not change after prefill.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    growing: int | None = None
+    constant: bool = False
+
+
+class Decoder(nn.Module, ABC):
+    """A model of the next token, given a prefix and the tokens so far."""
+
+    state_specs: tuple[StateSpec, ...]
+    vocabulary: int
+
+    @abstractmethod
+    def forward(self, prefix: Prefix, tokens: Tensor) -> Tensor:
+        """All steps at once, for training.
+
+        Args:
+            prefix: what is known.
+            tokens: (batch, time) int64, the begin token first.
+
+        Returns:
+            (batch, time, vocabulary) logits of the token after each.
+        """
+
+    @abstractmethod
+    def advance(self, tokens: Tensor, prefix: Prefix, state: State) -> tuple[Tensor, State]:
+        """One step, and with a prefix that is not empty the prefill.
+
+        Args:
+            tokens: (batch, 1) int64, the token before.
+            prefix: the whole prefix at prefill, an empty one at each step.
+            state: as `initial_state` or the step before gave it.
+
+        Returns:
+            (batch, 1, vocabulary) logits and the state after this token.
+        """
+
+    def initial_state(self, batch: int, device: torch.device | None = None) -> State:
+        """The state before prefill: zeros."""
+        return {spec.name: torch.zeros(batch, *spec.shape, device=device) for spec in self.state_specs}
+
+
+@torch.no_grad()
+def greedy(decoder: Decoder, prefix: Prefix, bos: int, eos: int, max_tokens: int) -> list[list[int]]:
+    """The most likely token at each step, without the end token: a quick look while training."""
+    batch = prefix.map.shape[0]
+    device = prefix.map.device
+    tokens = torch.full((batch, 1), bos, dtype=torch.int64, device=device)
+    logits, state = decoder.advance(tokens, prefix, decoder.initial_state(batch, device))
+    empty, done, steps = prefix.emptied(), torch.zeros(batch, dtype=torch.bool, device=device), []
+    for _ in range(max_tokens):
+        tokens = logits[:, -1].argmax(-1, keepdim=True)
+        steps.append(tokens)
+        done |= tokens[:, 0] == eos
+        if bool(done.all()):
+            break
+        logits, state = decoder.advance(tokens, empty, state)
+    rows: list[list[int]] = torch.cat(steps, 1).tolist()
+    return [row[: row.index(eos)] if eos in row else row for row in rows]

@@ -1,0 +1,196 @@
+"""Any torchvision classification network as an encoder: picture → feature map.
+
+The map before the global pooling is kept, not the pooled vector: pooling it costs about two BLEU-4
+(Xu et al. 2015, arXiv:1502.03044, and the project's own measurements).
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+from torchvision import models
+from torchvision.models import _api as catalogue
+from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
+
+from ogiri.task import UserError
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+SUFFIXES = (".safetensors", ".pth")
+
+log = logging.getLogger(__name__)
+
+
+class Encoder(nn.Module):
+    """A torchvision trunk that ends at its last spatial map.
+
+    Attributes:
+        size: pixels of a picture's side.
+        cells: positions of the map (49 for 7 × 7).
+        channels: width of the map.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, name: str, size: int, network: nn.Module | None = None) -> None:
+        """Cut `network` (by default a new one with random weights) at its last map.
+
+        Raises:
+            UserError: torchvision has no such classification network, or it does not take this size.
+        """
+        super().__init__()
+        self.name, self.size = name, size
+        trunk, self._channels_last = _cut(name, network or build_network(name), size)
+        self.trunk = trunk
+        mean, std = _normalisation(name)
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+        with torch.no_grad():
+            self.eval()
+            shape = self(torch.zeros(1, size, size, 3, dtype=torch.uint8)).shape
+        self.cells, self.channels = int(shape[1]), int(shape[2])
+
+    def forward(self, picture: Tensor) -> Tensor:
+        """Encode pictures.
+
+        Args:
+            picture: (batch, size, size, 3) uint8 RGB.
+
+        Returns:
+            (batch, cells, channels) float map.
+        """
+        x = picture.permute(0, 3, 1, 2).float().div(255.0)
+        x = (x - self.mean) / self.std
+        feature: Tensor = self.trunk(x)["map"]
+        if feature.dim() == 3:
+            return feature
+        if self._channels_last:
+            return feature.flatten(1, 2)
+        return feature.flatten(2).transpose(1, 2)
+
+
+def build_network(name: str) -> nn.Module:
+    """A torchvision classification network with random weights.
+
+    Raises:
+        UserError: there is none of this name.
+    """
+    known = catalogue.list_models(module=models)
+    if name not in known:
+        raise UserError(f"encoder is {name!r}: torchvision has {', '.join(known)}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # some constructors speak of their own defaults
+        network: nn.Module = catalogue.get_model(name, weights=None)
+    return network
+
+
+def default_weights(name: str) -> Any:
+    """Torchvision's own weights of a network: a member of its `Weights` enumeration."""
+    weights: Any = catalogue.get_model_weights(name)
+    return weights.DEFAULT
+
+
+def find_weights(name: str, folders: Iterable[Path]) -> Path | None:
+    """The first `NAME.safetensors` or `NAME.pth` anywhere below the folders."""
+    for folder in folders:
+        for suffix in SUFFIXES:
+            for path in sorted(folder.rglob(name + suffix)):
+                return path
+    return None
+
+
+def load_encoder(name: str, size: int, folders: Iterable[Path], allow_download: bool) -> Encoder:
+    """An encoder with pretrained weights.
+
+    Args:
+        name: torchvision's name of the network.
+        size: pixels of a picture's side.
+        folders: where weights may lie, in this order.
+        allow_download: fetch torchvision's own weights when none lie there.
+
+    Raises:
+        UserError: no weights, or weights of another network.
+    """
+    folders = list(folders)
+    network = build_network(name)
+    path = find_weights(name, folders)
+    if path is not None:
+        _load_weights(network, path)
+        log.info("encoder weights from %s", path)
+    elif allow_download:
+        log.info("downloading torchvision's weights of %s, as allow_download asks", name)
+        network.load_state_dict(default_weights(name).get_state_dict(progress=False))
+    else:
+        looked = " and ".join(str(folder) for folder in folders) or "no folder"
+        raise UserError(
+            f"no weights for the encoder {name}: looked for {name}.safetensors and {name}.pth below {looked}. "
+            "Put the file into the `pretrained` channel, or set allow_download=true, or train the encoder "
+            "from scratch with encoder_weights=none"
+        )
+    return Encoder(name, size, network)
+
+
+def _load_weights(network: nn.Module, path: Path) -> None:
+    try:
+        if path.suffix == ".safetensors":
+            weights = safetensors.torch.load_file(path)
+        else:
+            weights = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise UserError(f"{path} cannot be read as weights: {error}") from error
+    own = network.state_dict()
+    wrong = [name for name, value in weights.items() if name in own and own[name].shape != value.shape]
+    missing = [name for name in own if name not in weights and not name.endswith("num_batches_tracked")]
+    trunk = [name for name in missing + wrong if not name.startswith(("fc.", "classifier.", "head.", "heads."))]
+    if trunk:
+        raise UserError(f"{path} does not hold the weights of this network: {trunk[0]} is missing or of another shape")
+    network.load_state_dict({name: value.float() for name, value in weights.items() if name not in wrong}, strict=False)
+
+
+def _cut(name: str, network: nn.Module, size: int) -> tuple[nn.Module, bool]:
+    """The network up to its last spatial map, and whether that map has its channels last."""
+    network.eval()
+    try:
+        shapes = _shapes(network, size)
+    except Exception as error:
+        raise UserError(f"encoder {name} does not take pictures of {size} × {size} pixels: {error}") from error
+    width = next((m.in_features for m in reversed(list(network.modules())) if isinstance(m, nn.Linear)), 0)
+    maps = [node for node, shape in shapes.items() if _is_map(shape, width)]
+    if not maps:
+        raise UserError(f"encoder {name} has no feature map at {size} × {size} pixels: take a larger image_size")
+    shape = shapes[maps[-1]]
+    trunk = create_feature_extractor(network, {maps[-1]: "map"}, suppress_diff_warning=True)
+    return trunk, len(shape) == 4 and shape[-1] == width
+
+
+def _shapes(network: nn.Module, size: int) -> dict[str, tuple[int, ...]]:
+    """Shape of what each node of the network gives for one picture, in the order of computation."""
+    train, nodes = get_graph_node_names(network, suppress_diff_warning=True)
+    whole = create_feature_extractor(
+        network, train_return_nodes=train[-1:], eval_return_nodes=nodes[1:], suppress_diff_warning=True
+    )
+    with torch.no_grad():
+        outputs = whole.eval()(torch.zeros(1, 3, size, size))
+    return {node: tuple(value.shape) for node, value in outputs.items() if isinstance(value, Tensor)}
+
+
+def _is_map(shape: tuple[int, ...], width: int) -> bool:
+    if len(shape) == 3:
+        return shape[1] > 1 and shape[2] == width  # the tokens of a vision transformer
+    if len(shape) != 4:
+        return False
+    height, across = (shape[1], shape[2]) if shape[-1] == width else (shape[2], shape[3])
+    return height > 1 and across > 1
+
+
+def _normalisation(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    transforms = default_weights(name).transforms()
+    return tuple(getattr(transforms, "mean", IMAGENET_MEAN)), tuple(getattr(transforms, "std", IMAGENET_STD))

@@ -1,0 +1,166 @@
+"""The two graphs of a caption artifact on ONNX Runtime: picture → map, and token by token → logits.
+
+`docs/architecture.md` has the graphs' contract. Sessions may be used by several threads at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from ogiri.captioning.model.conditioning import Conditions
+from ogiri.captioning.serving.memory import resident_bytes, return_freed_memory
+from ogiri.captioning.serving.processors import available_processors
+from ogiri.captioning.serving.state import Array, State, StateEntry
+
+Floats = npt.NDArray[np.float32]
+
+_ERRORS_ONLY = 3
+_ort: Any = onnxruntime  # without type hints, and mypy sees none of what it re-exports
+
+
+class Engine:
+    """Runs the graphs. Without an encoder it takes maps that were made before, as training does."""
+
+    def __init__(
+        self, decoder: Path, state: Sequence[StateEntry], encoder: Path | None = None, threads: int | None = None
+    ) -> None:
+        """Load the graphs.
+
+        Args:
+            decoder: `decoder.onnx`.
+            state: what it carries from step to step.
+            encoder: `encoder.onnx`.
+            threads: of a running graph, all processors that the container may use by default.
+
+        Raises:
+            ValueError: a file is no graph, or not one of this contract; the message names it.
+        """
+        self._entries = tuple(state)
+        threads = threads or available_processors()
+        resident = resident_bytes()
+        self._decoder = _session(decoder, threads)
+        self._encoder = None if encoder is None else _session(encoder, threads)
+        return_freed_memory()
+        file_bytes = sum(path.stat().st_size for path in (decoder, encoder) if path is not None)
+        self._memory_bytes = min(max(resident_bytes() - resident, file_bytes), 3 * file_bytes)
+        _check_names(decoder, self._decoder, [entry.name for entry in self._entries])
+        self.channels = _last_dimension(decoder, self._decoder.get_inputs(), "map")
+        self.vocabulary = _last_dimension(decoder, self._decoder.get_outputs(), "logits")
+        self._all = ["logits", *(f"next.{entry.name}" for entry in self._entries)]
+        self._changing = [entry.name for entry in self._entries if not entry.constant]
+        self._wanted = ["logits", *(f"next.{name}" for name in self._changing)]
+
+    @property
+    def grows(self) -> bool:
+        """Whether the state gets longer with every step."""
+        return any(entry.grows for entry in self._entries)
+
+    def encode(self, pictures: npt.NDArray[np.uint8]) -> Floats:
+        """Feature maps of pictures: (batch, size, size, 3) RGB → (batch, cells, channels)."""
+        if self._encoder is None:
+            raise RuntimeError("this engine was loaded without an encoder: give it maps")
+        maps: Floats = self._encoder.run(["map"], {"picture": pictures})[0]
+        return maps
+
+    def prefill(self, maps: npt.NDArray[Any] | None, conditions: Conditions, bos: int) -> tuple[Floats, State]:
+        """Take in all that is known, and the begin token.
+
+        Args:
+            maps: (batch, cells, channels), a single row for all, or None where there is no picture.
+            conditions: as `stack_conditions` makes them, (batch, …).
+            bos: the begin token.
+
+        Returns:
+            (batch, vocabulary) logits of the first token, and the state.
+        """
+        batch = len(conditions.label_confidence)
+        feeds = {
+            "tokens": np.full((batch, 1), bos, np.int64),
+            "map": self._maps(maps, batch),
+            "label_pieces": conditions.label_pieces,
+            "label_confidence": conditions.label_confidence,
+            "text_pieces": conditions.text_pieces,
+        }
+        for entry in self._entries:
+            feeds[entry.name] = np.zeros((batch, *entry.shape), entry.dtype)
+        logits, *arrays = self._decoder.run(self._all, feeds)
+        named = {entry.name: array for entry, array in zip(self._entries, arrays, strict=True)}
+        varying = {name: named.pop(name) for name in self._changing}
+        return logits[:, -1], State(varying, named, np.arange(batch))
+
+    def step(self, tokens: npt.NDArray[np.int64], state: State) -> tuple[Floats, State]:
+        """One more token a row.
+
+        Args:
+            tokens: (rows,) the token that was chosen for each.
+            state: of the step before.
+
+        Returns:
+            (rows, vocabulary) logits of the token after, and the state with this one.
+        """
+        rows = len(tokens)
+        feeds: dict[str, Array] = {
+            "tokens": tokens.reshape(rows, 1),
+            "map": np.zeros((rows, 0, self.channels), np.float32),
+            "label_pieces": np.zeros((rows, 0, 0), np.int64),
+            "label_confidence": np.zeros((rows, 0), np.int64),
+            "text_pieces": np.zeros((rows, 0), np.int64),
+            **state.varying,
+            **state.constant,
+        }
+        logits, *arrays = self._decoder.run(self._wanted, feeds)
+        varying = dict(zip(self._changing, arrays, strict=True))
+        return logits[:, -1], State(varying, state.constant, state.prefixes)
+
+    def memory_bytes(self) -> int:
+        """What the process grew by while the graphs were loaded, within 1 to 3 times the size of their files.
+
+        The bounds keep out what other threads did meanwhile.
+        """
+        return self._memory_bytes
+
+    def _maps(self, maps: npt.NDArray[Any] | None, batch: int) -> Floats:
+        if maps is None:
+            return np.zeros((batch, 0, self.channels), np.float32)
+        single = np.asarray(maps, np.float32)
+        return np.repeat(single, batch, axis=0) if len(single) == 1 else single
+
+
+def _session(graph: Path, threads: int) -> Any:
+    options = _ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = _ort.ExecutionMode.ORT_SEQUENTIAL  # there is nothing to run side by side
+    options.graph_optimization_level = _ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.enable_mem_pattern = False  # patterns are kept for each shape, and batches here have many
+    options.log_severity_level = _ERRORS_ONLY
+    # Threads that spin while they wait take the processor from a neighbour, and suffer from one: 11.7 → 58 ms a step.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return _ort.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime has an exception class a status, and none of their own above them
+        raise ValueError(f"{graph} cannot be loaded as a graph: {error}") from error
+
+
+def _check_names(graph: Path, session: Any, state: list[str]) -> None:
+    wanted = {"tokens", "map", "label_pieces", "label_confidence", "text_pieces", *state}
+    found = {value.name for value in session.get_inputs()}
+    if found != wanted:
+        raise ValueError(f"{graph} takes {sorted(found)}, the manifest says {sorted(wanted)}")
+    given = {value.name for value in session.get_outputs()}
+    missing = {"logits", *(f"next.{name}" for name in state)} - given
+    if missing:
+        raise ValueError(f"{graph} does not give {sorted(missing)}, which the manifest says")
+
+
+def _last_dimension(graph: Path, values: Sequence[Any], name: str) -> int:
+    size = next(value.shape[-1] for value in values if value.name == name)
+    if not isinstance(size, int):
+        raise ValueError(f"{graph}: the last dimension of {name} is {size!r}, it must be a number")
+    return size

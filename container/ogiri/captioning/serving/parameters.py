@@ -1,0 +1,79 @@
+"""What a request may set."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ogiri.parameter import ParameterError, bounds_of, from_json, from_strings, parameter
+
+MAX_BANNED_WORDS = 1000
+MAX_BANNED_WORD_CHARACTERS = 100
+_SAMPLING_ONLY = ("temperature", "top_k", "top_p")
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Each with its type, range and default; the OpenAPI file and the documents are made from these lines."""
+
+    num_candidates: int = parameter(1, "lines that come back; equal ones are allowed", minimum=1, maximum=16)
+    temperature: float = parameter(0.9, "the lower, the less surprising; 0 = greedy", minimum=0, maximum=2)
+    top_k: int = parameter(50, "only the best top_k tokens may come; 0 = all", minimum=0)
+    top_p: float = parameter(0.92, "only the best tokens that hold this share of probability", above=0, maximum=1)
+    repetition_penalty: float = parameter(
+        1.1, "makes tokens that were written already less likely; above 1.2 Japanese suffers", minimum=1, maximum=2
+    )
+    num_beams: int = parameter(
+        1, "above 1: deterministic beam search, without temperature, top_k and top_p", minimum=1, maximum=8
+    )
+    min_length: int = parameter(1, "characters of a line at least", minimum=1, maximum=1000)
+    max_length: int = parameter(120, "characters of a line at most", minimum=1, maximum=1000)
+    banned_words: tuple[str, ...] = parameter((), "never in a line, whatever their width, case or spacing")
+    seed: int | None = parameter(None, "fixes the lines; none = other ones each time", minimum=0, maximum=2**63 - 1)
+    stream: bool = parameter(False, "send the line piece by piece as it is written")
+
+    def __post_init__(self) -> None:
+        if self.num_beams > 1 and self.num_beams < self.num_candidates:
+            raise ParameterError(
+                f"num_beams is {self.num_beams}: it must be at least num_candidates, which is {self.num_candidates}"
+            )
+        if self.min_length > self.max_length:
+            raise ParameterError(
+                f"min_length is {self.min_length}: it must be at most max_length, which is {self.max_length}"
+            )
+        if len(self.banned_words) > MAX_BANNED_WORDS:
+            raise ParameterError(f"banned_words has {len(self.banned_words)} words: at most {MAX_BANNED_WORDS}")
+        if any(len(word) > MAX_BANNED_WORD_CHARACTERS for word in self.banned_words):
+            raise ParameterError(f"banned_words has a word of more than {MAX_BANNED_WORD_CHARACTERS} characters")
+
+
+def parameters_from_json(values: Mapping[str, Any], defaults: Parameters) -> Parameters:
+    """Parameters from the `parameters` object of a JSON request.
+
+    Raises:
+        ParameterError: unknown name, wrong type, out of range, or two that exclude each other; it names them.
+    """
+    return _checked(from_json(Parameters, values, _values(defaults)), values)
+
+
+def parameters_from_attributes(attributes: Mapping[str, str], defaults: Parameters) -> Parameters:
+    """Parameters from the custom attributes of a request; unknown names there belong to somebody else.
+
+    Raises:
+        ParameterError: as `parameters_from_json`.
+    """
+    known = {name: value for name, value in attributes.items() if name in bounds_of(Parameters)}
+    return _checked(from_strings(Parameters, known, _values(defaults)), known)
+
+
+def _checked(parameters: Parameters, given: Mapping[str, Any]) -> Parameters:
+    for name in _SAMPLING_ONLY:
+        if parameters.num_beams > 1 and name in given:
+            raise ParameterError(f"{name} is given, but num_beams is {parameters.num_beams}: beams do not sample")
+    return parameters
+
+
+def _values(parameters: Parameters) -> dict[str, Any]:
+    return {field.name: getattr(parameters, field.name) for field in dataclasses.fields(parameters)}

@@ -1,0 +1,149 @@
+"""From the bytes of a request to what it asks for."""
+
+from __future__ import annotations
+
+import base64
+import difflib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ogiri import picture
+from ogiri.captioning.serving.parameters import Parameters, parameters_from_attributes, parameters_from_json
+from ogiri.parameter import ParameterError
+from ogiri.picture import RGB, PictureError, PictureTooLarge
+from ogiri.record import Label, RecordError, labels_from
+from ogiri.task import RequestError
+
+MAX_INSTANCES = 256  # each is held as a decoded picture until it is answered
+_FIELDS = ("image", "labels", "detected_text", "parameters")
+_DATA_URI = re.compile(r"data:[\w.+-]+/[\w.+-]+;base64,", re.ASCII)
+_WHITE_SPACE = str.maketrans("", "", " \t\r\n")  # the `base64` command breaks its lines
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
+@dataclass(frozen=True)
+class CaptionRequest:
+    """One picture to be answered.
+
+    Attributes:
+        rgb: uint8 (size, size, 3).
+        labels: what is known to be in it, best first.
+        detected_text: what is known to be written in it.
+        parameters: how to answer.
+    """
+
+    rgb: RGB
+    labels: tuple[Label, ...]
+    detected_text: str
+    parameters: Parameters
+
+
+def from_picture(data: bytes, attributes: Mapping[str, str], size: int, defaults: Parameters) -> CaptionRequest:
+    """The request that is a picture and nothing else.
+
+    Raises:
+        RequestError: no picture, or a wrong parameter in the custom attributes.
+    """
+    try:
+        parameters = parameters_from_attributes(attributes, defaults)
+    except ParameterError as error:
+        raise RequestError(str(error), "invalid_parameter") from error
+    return CaptionRequest(_rgb(data, size), (), "", parameters)
+
+
+def from_document(document: Any, size: int, defaults: Parameters) -> CaptionRequest:
+    """The request in a JSON object.
+
+    Raises:
+        RequestError: it is none; the message names what is wrong.
+    """
+    if not isinstance(document, dict):
+        raise RequestError(f"a request must be a JSON object with image, not {_kind(document)}")
+    for name in document:
+        if name not in _FIELDS:
+            near = difflib.get_close_matches(name, _FIELDS, n=1)
+            hint = f"did you mean {near[0]}?" if near else "known are " + ", ".join(_FIELDS)
+            raise RequestError(f"{name} is not a known field: {hint}")
+    try:
+        labels = labels_from(document.get("labels"))
+        parameters = parameters_from_json(_object(document, "parameters"), defaults)
+    except RecordError as error:
+        raise RequestError(f"labels: {error}") from error
+    except ParameterError as error:
+        raise RequestError(str(error), "invalid_parameter") from error
+    text = document.get("detected_text")
+    if text is not None and not isinstance(text, str):
+        raise RequestError(f"detected_text is {_kind(text)}: it must be a string")
+    return CaptionRequest(_rgb(_image(document.get("image")), size), labels, text or "", parameters)
+
+
+def read_json(data: bytes) -> Any:
+    """The value of a JSON text, more strictly than `json.loads`.
+
+    Raises:
+        RequestError: malformed, a name twice in one object, NaN or Infinity, half a surrogate pair.
+    """
+    try:
+        document = json.loads(data, object_pairs_hook=_unique, parse_constant=_no_constant)
+        if _SURROGATE.search(data):  # half a pair is no character: it could not be written down again
+            json.dumps(document, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise RequestError("the body has half a surrogate pair (\\ud800 to \\udfff)", "invalid_json") from error
+    except UnicodeDecodeError as error:
+        raise RequestError(f"the body is not UTF-8: byte {error.start} is wrong", "invalid_json") from error
+    except RecursionError as error:
+        raise RequestError("the body is nested too deeply", "invalid_json") from error
+    except ValueError as error:
+        raise RequestError(f"the body is not valid JSON: {error}", "invalid_json") from error
+    return document
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(pairs)
+    if len(document) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{twice!r} is there twice in one object")
+    return document
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _object(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = document.get(name)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise RequestError(f"{name} is {_kind(value)}: it must be an object")
+    return value
+
+
+def _image(value: Any) -> bytes:
+    if value is None:
+        raise RequestError("image is missing: give the picture's bytes in base64")
+    if not isinstance(value, str):
+        raise RequestError(f"image is {_kind(value)}: it must be a string, the picture's bytes in base64")
+    prefix = _DATA_URI.match(value)
+    try:
+        return base64.b64decode(value[prefix.end() if prefix else 0 :].translate(_WHITE_SPACE), validate=True)
+    except ValueError as error:
+        raise RequestError(f"image is not valid base64: {error}") from error
+
+
+def _rgb(data: bytes, size: int) -> RGB:
+    try:
+        return picture.load(data, size)
+    except PictureTooLarge as error:
+        raise RequestError(str(error), "picture_too_large", 413) from error
+    except PictureError as error:
+        raise RequestError(str(error), "invalid_picture") from error
+
+
+def _kind(value: Any) -> str:
+    kinds = {str: "a string", list: "a list", dict: "an object", bool: "true or false", type(None): "null"}
+    return kinds.get(type(value), "a number")

@@ -1,0 +1,96 @@
+"""What the manifest of an artifact says about captioning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ogiri.captioning.model.conditioning import ConditionLimits
+from ogiri.captioning.serving.parameters import Parameters
+from ogiri.captioning.serving.state import StateEntry
+from ogiri.parameter import ParameterError, from_json
+
+_KINDS: Mapping[type, str] = {int: "a whole number", str: "a string", list: "a list", dict: "an object"}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Sections `preprocessing`, `tokenizer` and `decoding`; see docs/architecture.md.
+
+    Attributes:
+        size: pixels of a picture's side.
+        limits: how much of labels and text goes in.
+        tokenizer_file, encoder_graph, decoder_graph: names of files beside the manifest.
+        state: what the decoder carries from step to step.
+        max_tokens: of a line, the end token not counted.
+        defaults: what a request does not set.
+    """
+
+    size: int
+    limits: ConditionLimits
+    tokenizer_file: str
+    encoder_graph: str
+    decoder_graph: str
+    state: tuple[StateEntry, ...]
+    max_tokens: int
+    defaults: Parameters
+
+
+def read_settings(manifest: Mapping[str, Any]) -> Settings:
+    """Read the manifest.
+
+    Raises:
+        ValueError: a key is missing or its value does not fit; the message names it.
+    """
+    return Settings(
+        size=_positive(manifest, "preprocessing", "size"),
+        limits=ConditionLimits(
+            max_labels=_value(manifest, int, "preprocessing", "max_labels"),
+            max_label_pieces=_value(manifest, int, "preprocessing", "max_label_pieces"),
+            max_text_pieces=_value(manifest, int, "preprocessing", "max_text_pieces"),
+            confidence_edges=tuple(map(float, _value(manifest, list, "preprocessing", "confidence_edges"))),
+        ),
+        tokenizer_file=_value(manifest, str, "tokenizer", "file"),
+        encoder_graph=_value(manifest, str, "decoding", "encoder_graph"),
+        decoder_graph=_value(manifest, str, "decoding", "decoder_graph"),
+        state=tuple(_state_entry(entry) for entry in _value(manifest, list, "decoding", "state")),
+        max_tokens=_positive(manifest, "decoding", "max_tokens"),
+        defaults=_defaults(manifest),
+    )
+
+
+def _value(manifest: Mapping[str, Any], kind: type, section: str, name: str) -> Any:
+    values = manifest.get(section)
+    if not isinstance(values, Mapping):
+        raise ValueError(f"manifest.json has {section} {values!r}: it must be an object")
+    value = values.get(name)
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise ValueError(f"manifest.json has {section}.{name} {value!r}: it must be {_KINDS[kind]}")
+    return value
+
+
+def _positive(manifest: Mapping[str, Any], section: str, name: str) -> int:
+    number = int(_value(manifest, int, section, name))
+    if number < 1:
+        raise ValueError(f"manifest.json has {section}.{name} {number}: it must be at least 1")
+    return number
+
+
+def _state_entry(entry: Any) -> StateEntry:
+    try:
+        shape = tuple(int(size) for size in entry["shape"])
+        dtype = np.dtype(entry.get("dtype", "float32")).name
+        return StateEntry(str(entry["name"]), shape, dtype, bool(entry.get("constant", False)))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"manifest.json has {entry!r} in decoding.state: it needs name, shape and dtype") from error
+
+
+def _defaults(manifest: Mapping[str, Any]) -> Parameters:
+    defaults = manifest.get("decoding", {}).get("defaults") or {}
+    try:
+        return from_json(Parameters, defaults)
+    except (AttributeError, ParameterError) as error:
+        raise ValueError(f"manifest.json has wrong decoding.defaults: {error}") from error

@@ -1,0 +1,152 @@
+"""Lines as token arrays beside what is known of their pictures, and the batches that training takes from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ogiri.captioning.model.conditioning import Conditions, stack_conditions
+from ogiri.captioning.model.decoder import Prefix
+
+BUCKET_BATCHES = 32  # lines of this many batches are sorted by length together, so that little of a batch is padding
+IGNORED = -100  # target that no loss is taken of
+
+LABELS_DROPPED, TEXT_DROPPED, PICTURE_DROPPED = 0.10, 0.20, 0.05
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Pictures and their lines.
+
+    Attributes:
+        pictures: (pictures, cells, channels) float16 feature maps, or (pictures, size, size, 3) uint8 pictures where
+            the encoder is trained; memory-mapped, of both sides of the split.
+        rows: (pictures of this side,) their rows in `pictures`.
+        conditions: labels and text of each picture.
+        confidences: of each picture's labels, 0 to 1, unknown = 1: the probability with which training keeps a label.
+        lines: tokens of each line, without begin and end.
+        picture_of: (lines,) the picture of each line.
+        characters: (lines,) characters of each line, its end counted as one.
+    """
+
+    pictures: npt.NDArray[np.generic]
+    rows: npt.NDArray[np.int64]
+    conditions: Sequence[Conditions]
+    confidences: Sequence[npt.NDArray[np.float64]]
+    lines: Sequence[Sequence[int]]
+    picture_of: npt.NDArray[np.int64]
+    characters: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def picture_batch(self, pictures: npt.NDArray[np.int64]) -> Tensor:
+        """What is kept of some pictures of this side: (batch, …)."""
+        return torch.from_numpy(np.ascontiguousarray(self.pictures[self.rows[pictures]]))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some lines.
+
+    Attributes:
+        pictures: (pictures, …) what `Examples.pictures` holds for the distinct pictures of this batch.
+        row_picture: (batch,) which of them each line belongs to.
+        prefix: labels and text, (batch, …); its map is empty until the encoder has run.
+        tokens: (batch, time) begin token and line.
+        targets: (batch, time) line and end token, `IGNORED` where padded.
+        lines: (batch,) indices into the examples.
+    """
+
+    pictures: Tensor
+    row_picture: Tensor
+    prefix: Prefix
+    tokens: Tensor
+    targets: Tensor
+    lines: npt.NDArray[np.int64]
+
+
+def batch_order(
+    lengths: npt.NDArray[np.int64], batch_size: int, rng: np.random.Generator
+) -> list[npt.NDArray[np.int64]]:
+    """Shuffled batches of lines of similar length."""
+    order = rng.permutation(len(lengths))
+    batches = []
+    for start in range(0, len(order), BUCKET_BATCHES * batch_size):
+        chunk = order[start : start + BUCKET_BATCHES * batch_size]
+        chunk = chunk[np.argsort(lengths[chunk], kind="stable")]
+        batches += [chunk[i : i + batch_size] for i in range(0, len(chunk), batch_size)]
+    return [batches[i] for i in rng.permutation(len(batches))]
+
+
+def sequential(count: int, batch_size: int) -> Iterator[npt.NDArray[np.int64]]:
+    """Indices 0 … count in batches, in order."""
+    for start in range(0, count, batch_size):
+        yield np.arange(start, min(start + batch_size, count))
+
+
+def collate(
+    examples: Examples,
+    lines: npt.NDArray[np.int64],
+    bos: int,
+    eos: int,
+    rng: np.random.Generator | None = None,
+    condition_dropout: float = 0.0,
+) -> Batch:
+    """The batch of some lines; with `rng`, what is known of a picture is dropped at random, for training."""
+    picture_of = examples.picture_of[lines]
+    distinct, row_picture = np.unique(picture_of, return_inverse=True)
+    conditions = [
+        examples.conditions[p]
+        if rng is None
+        else drop_conditions(examples.conditions[p], examples.confidences[p], rng, condition_dropout)
+        for p in picture_of
+    ]
+    known = np.ones(len(lines), bool) if rng is None else rng.random(len(lines)) >= PICTURE_DROPPED * condition_dropout
+    sequences = [examples.lines[i] for i in lines]
+    time = max(len(sequence) for sequence in sequences) + 1
+    tokens = np.full((len(lines), time), eos, np.int64)
+    targets = np.full((len(lines), time), IGNORED, np.int64)
+    tokens[:, 0] = bos
+    for row, sequence in enumerate(sequences):
+        tokens[row, 1 : len(sequence) + 1] = sequence
+        targets[row, : len(sequence)] = sequence
+        targets[row, len(sequence)] = eos
+    return Batch(
+        pictures=examples.picture_batch(distinct),
+        row_picture=torch.from_numpy(row_picture.reshape(-1)),
+        prefix=as_prefix(conditions, torch.from_numpy(known)),
+        tokens=torch.from_numpy(tokens),
+        targets=torch.from_numpy(targets),
+        lines=lines,
+    )
+
+
+def as_prefix(conditions: Sequence[Conditions], picture_known: Tensor | None = None) -> Prefix:
+    """The prefix of a batch, its map still empty."""
+    stacked = stack_conditions(conditions)
+    return Prefix(
+        map=torch.zeros(len(conditions), 0, 0),
+        label_pieces=torch.from_numpy(stacked.label_pieces),
+        label_confidence=torch.from_numpy(stacked.label_confidence),
+        text_pieces=torch.from_numpy(stacked.text_pieces),
+        picture_known=picture_known,
+    )
+
+
+def drop_conditions(
+    conditions: Conditions, confidences: npt.NDArray[np.float64], rng: np.random.Generator, scale: float
+) -> Conditions:
+    """Labels kept with the probability of their confidence; all labels or the text dropped now and then."""
+    if scale == 0:
+        return conditions
+    kept = rng.random(len(confidences)) < 1 - scale * (1 - np.clip(confidences, 0.0, 1.0))
+    if rng.random() < LABELS_DROPPED * scale:
+        kept[:] = False
+    text = conditions.text_pieces[: 0 if rng.random() < TEXT_DROPPED * scale else None]
+    return Conditions(conditions.label_pieces[kept], conditions.label_confidence[kept], text)

@@ -1,0 +1,124 @@
+"""Trained weights → the two ONNX graphs of an artifact, the second one quantised.
+
+Weights are quantised by MatMulNBits, block by block, and activations row by row: unlike ONNX Runtime's dynamic int8,
+which takes one scale over the whole batch, a line does not depend on what else is decoded beside it.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from pathlib import Path
+
+import onnx
+import torch
+from onnxruntime.quantization.matmul_nbits_quantizer import DefaultWeightOnlyQuantConfig, MatMulNBitsQuantizer
+from torch import Tensor, nn
+
+from ogiri.captioning.model.decoder import Decoder, Prefix
+from ogiri.captioning.model.encoder import Encoder
+
+OPSET = 17
+QUANTIZED_BITS = 8
+QUANTIZED_BLOCK = 32
+INT8_ACTIVATIONS = 4  # MatMulNBits' accuracy level: each row's activations are rounded to int8 by blocks
+
+_PREFIX_AXES = {
+    "map": {0: "batch", 1: "cells"},
+    "label_pieces": {0: "batch", 1: "labels", 2: "pieces"},
+    "label_confidence": {0: "batch", 1: "labels"},
+    "text_pieces": {0: "batch", 1: "text"},
+}
+
+log = logging.getLogger(__name__)
+
+
+class DecoderGraph(nn.Module):
+    """`Decoder.advance` with flat tensors in and out."""
+
+    def __init__(self, decoder: Decoder) -> None:
+        super().__init__()
+        self.decoder = decoder
+
+    def forward(
+        self,
+        tokens: Tensor,
+        map: Tensor,
+        label_pieces: Tensor,
+        label_confidence: Tensor,
+        text_pieces: Tensor,
+        *state: Tensor,
+    ) -> tuple[Tensor, ...]:
+        """Logits and the next state, in the order of `state_specs`."""
+        names = [spec.name for spec in self.decoder.state_specs]
+        prefix = Prefix(map, label_pieces, label_confidence, text_pieces)
+        logits, after = self.decoder.advance(tokens, prefix, dict(zip(names, state, strict=True)))
+        return (logits, *(after[name] for name in names))
+
+
+def export_encoder(encoder: Encoder, path: Path) -> None:
+    """Write the encoder graph: `picture` uint8 (batch, size, size, 3) → `map` float32 (batch, cells, channels)."""
+    picture = torch.zeros(1, encoder.size, encoder.size, 3, dtype=torch.uint8)
+    _export(encoder, (picture,), path, ["picture"], ["map"], {"picture": {0: "batch"}, "map": {0: "batch"}})
+
+
+def export_decoder(decoder: Decoder, channels: int, path: Path) -> None:
+    """Write the decoder graph; docs/architecture.md says what goes in and out."""
+    specs = decoder.state_specs
+    batch = 2  # of the example only; with 1 the exporter would take it for a constant
+    example = (
+        torch.zeros(batch, 1, dtype=torch.int64),
+        torch.zeros(batch, 3, channels),
+        torch.zeros(batch, 2, 2, dtype=torch.int64),
+        torch.zeros(batch, 2, dtype=torch.int64),
+        torch.zeros(batch, 2, dtype=torch.int64),
+        *decoder.initial_state(batch).values(),
+    )
+    axes: dict[str, dict[int, str]] = {"tokens": {0: "batch"}, "logits": {0: "batch"}, **_PREFIX_AXES}
+    for spec in specs:
+        growing = {} if spec.growing is None else {spec.growing: f"past_{spec.name}"}
+        axes[spec.name] = {0: "batch", **growing}
+        axes[f"next.{spec.name}"] = {0: "batch", **({} if spec.growing is None else {spec.growing: spec.name})}
+    names = [spec.name for spec in specs]
+    inputs = ["tokens", *_PREFIX_AXES, *names]
+    _export(DecoderGraph(decoder), example, path, inputs, ["logits", *(f"next.{name}" for name in names)], axes)
+
+
+def quantize_decoder(source: Path, target: Path) -> None:
+    """Round the weights of all matrix products to 8 bits in blocks of 32 along the summed axis."""
+    config = DefaultWeightOnlyQuantConfig(
+        block_size=QUANTIZED_BLOCK, is_symmetric=True, accuracy_level=INT8_ACTIVATIONS, bits=QUANTIZED_BITS
+    )
+    quantizer = MatMulNBitsQuantizer(onnx.load(source), algo_config=config)
+    previous = logging.root.manager.disable
+    logging.disable(logging.INFO)  # the quantizer tells about every node
+    try:
+        quantizer.process()  # type: ignore[no-untyped-call]
+    finally:
+        logging.disable(previous)
+    onnx.save(quantizer.model.model, target)
+
+
+def _export(
+    module: nn.Module,
+    example: tuple[Tensor, ...],
+    path: Path,
+    inputs: list[str],
+    outputs: list[str],
+    axes: dict[str, dict[int, str]],
+) -> None:
+    module.eval()
+    with warnings.catch_warnings(), torch.no_grad():
+        # The TorchScript exporter says that it will go one day, and which shapes it took for constants.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            module,
+            example,
+            str(path),
+            input_names=inputs,
+            output_names=outputs,
+            dynamic_axes=axes,
+            opset_version=OPSET,
+            dynamo=False,
+        )
+    onnx.checker.check_model(str(path))

@@ -1,0 +1,320 @@
+"""The training loop: AdamW, warm-up and cosine, clipping, label smoothing, early stop, a checkpoint an epoch."""
+
+from __future__ import annotations
+
+import logging
+import math
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from tqdm import tqdm
+
+from ogiri.captioning.model.decoder import Decoder, Prefix, greedy
+from ogiri.captioning.model.encoder import Encoder
+from ogiri.captioning.model.tokenizer import Tokenizer
+from ogiri.captioning.training.augmentation import augment
+from ogiri.captioning.training.checkpoint import load_checkpoint, save_checkpoint
+from ogiri.captioning.training.examples import IGNORED, Batch, Examples, as_prefix, batch_order, collate, sequential
+from ogiri.captioning.training.hyperparameters import CaptionHyperparameters
+from ogiri.captioning.training.metrics import caption_scores
+
+PREVIEW_PICTURES = 256  # held-out pictures that a line is generated for after each epoch
+LOG_EVERY_SECONDS = 30.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Model:
+    """What is trained: a decoder, and an encoder where its weights are trained too (else None)."""
+
+    decoder: Decoder
+    encoder: Encoder | None
+
+    def modules(self) -> list[nn.Module]:
+        """The parts with weights."""
+        return [part for part in (self.decoder, self.encoder) if part is not None]
+
+    def train(self, mode: bool) -> None:
+        """Switch dropout and batch statistics."""
+        for part in self.modules():
+            part.train(mode)
+
+    def prefix(self, batch: Batch, device: torch.device, generator: torch.Generator | None = None) -> Prefix:
+        """The prefix of a batch with its feature map; with a generator the pictures are varied for training."""
+        pictures = batch.pictures.to(device)
+        if self.encoder is not None:
+            pictures = self.encoder(pictures if generator is None else augment(pictures, generator))
+        return replace(batch.prefix.to(device), map=pictures[batch.row_picture.to(device)].float())
+
+    def state_dict(self) -> dict[str, dict[str, Tensor]]:
+        """Weights by part, copied."""
+        parts: dict[str, nn.Module] = {"decoder": self.decoder}
+        if self.encoder is not None:
+            parts["encoder"] = self.encoder
+        return {n: {k: v.detach().clone() for k, v in part.state_dict().items()} for n, part in parts.items()}
+
+    def load_state_dict(self, weights: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """The reverse of `state_dict`."""
+        self.decoder.load_state_dict(weights["decoder"])
+        if self.encoder is not None:
+            self.encoder.load_state_dict(weights["encoder"])
+
+
+@dataclass
+class Progress:
+    """Where training stands; all of it is in the checkpoint.
+
+    Attributes:
+        epoch: epochs done.
+        steps: updates of the weights done.
+        history: metrics of each epoch.
+        best: the best validation figure, higher is better.
+        best_epoch: when it was seen.
+        best_weights: as `Model.state_dict`; empty until something was validated.
+    """
+
+    epoch: int = 0
+    steps: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+    best: float = -math.inf
+    best_epoch: int = 0
+    best_weights: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """What `fit` needs beside the model.
+
+    Attributes:
+        train, validation: lines with their pictures; `validation` may be empty.
+        references: the lines of each validation picture, for BLEU and CIDEr.
+        tokenizer: of the lines.
+        hyperparameters: of the job.
+        device: where to compute.
+        checkpoint: the file that training goes on from.
+        fingerprint: of data and hyperparameters; a checkpoint of another is not used.
+        stopping: true once the job is asked to end.
+        report_metrics: takes the metrics of an epoch.
+    """
+
+    train: Examples
+    validation: Examples
+    references: list[list[str]]
+    tokenizer: Tokenizer
+    hyperparameters: CaptionHyperparameters
+    device: torch.device
+    checkpoint: Path
+    fingerprint: str
+    stopping: Callable[[], bool]
+    report_metrics: Callable[[Mapping[str, float]], None]
+
+
+class Stopped(Exception):
+    """The job was asked to end in the middle of an epoch."""
+
+
+def fit(model: Model, work: Fitting) -> Progress:
+    """Train `model` in place, and leave the best validated weights in it (the last ones if none was validated)."""
+    hp = work.hyperparameters
+    for part in model.modules():
+        part.to(work.device)
+    steps_per_epoch = math.ceil(len(work.train) / hp.batch_size)
+    optimizer = build_optimizer(model, hp, work.device)
+    schedule = build_schedule(optimizer, steps_per_epoch * hp.epochs, hp.warmup_ratio)
+    progress = Progress()
+    saved = load_checkpoint(work.checkpoint, work.fingerprint)
+    if saved is not None:
+        model.load_state_dict(saved["model"])
+        optimizer.load_state_dict(saved["optimizer"])
+        schedule.load_state_dict(saved["schedule"])
+        progress = Progress(**saved["progress"])
+        log.info("going on from the checkpoint after epoch %d", progress.epoch)
+    while progress.epoch < hp.epochs and not work.stopping() and not _ran_out_of_patience(progress, work):
+        try:
+            metrics = _train_epoch(model, work, progress, optimizer, schedule)
+        except Stopped:
+            log.info("asked to end in epoch %d: keeping what is best so far", progress.epoch + 1)
+            break
+        progress.epoch += 1
+        metrics |= validate(model, work)
+        progress.history.append({"epoch": progress.epoch, **metrics})
+        work.report_metrics(progress.history[-1])
+        _keep_best(model, progress, metrics, hp)
+        save_checkpoint(
+            work.checkpoint,
+            {
+                "fingerprint": work.fingerprint,
+                "model": model.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "schedule": schedule.state_dict(),
+                "progress": vars(progress),
+            },
+        )
+    if progress.best_weights:
+        model.load_state_dict(progress.best_weights)
+    model.train(False)
+    return progress
+
+
+def build_optimizer(model: Model, hp: CaptionHyperparameters, device: torch.device) -> torch.optim.AdamW:
+    """AdamW with decay on matrices only; a pretrained encoder learns at a hundredth of the rate."""
+    groups = []
+    for part in model.modules():
+        rate = hp.learning_rate * (0.01 if isinstance(part, Encoder) and hp.finetune_encoder else 1.0)
+        parameters = [p for p in part.parameters() if p.requires_grad]
+        groups += [
+            {"params": [p for p in parameters if p.dim() > 1], "weight_decay": hp.weight_decay, "lr": rate},
+            {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0, "lr": rate},
+        ]
+    return torch.optim.AdamW(groups, lr=hp.learning_rate, betas=(0.9, 0.98), fused=device.type in ("cpu", "cuda"))
+
+
+def build_schedule(
+    optimizer: torch.optim.Optimizer, steps: int, warmup_ratio: float
+) -> torch.optim.lr_scheduler.LambdaLR:
+    """Linear warm-up, then half a cosine down to 1 % of the peak."""
+    warmup = max(1, round(steps * warmup_ratio))
+
+    def scale(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / warmup
+        done = (step - warmup) / max(1, steps - warmup)
+        return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, scale)
+
+
+def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any]:
+    """bf16 where asked for, or with `auto` where the hardware computes in it; else float32."""
+    if precision == "auto":
+        precision = "bf16" if has_bf16(device) else "fp32"
+    return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Whether the hardware multiplies bf16 itself, so that it is faster than float32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def _train_epoch(
+    model: Model,
+    work: Fitting,
+    progress: Progress,
+    optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LambdaLR,
+) -> dict[str, float]:
+    hp, tokenizer, epoch = work.hyperparameters, work.tokenizer, progress.epoch
+    rng = np.random.default_rng([hp.seed, epoch])
+    torch.manual_seed(int(rng.integers(2**62)))  # dropout: the same whether the job was restarted or not
+    generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+    lengths = np.array([len(line) for line in work.train.lines])
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    total, count, began, logged = 0.0, 0, time.monotonic(), time.monotonic()
+    batches = batch_order(lengths, hp.batch_size, rng)
+    model.train(True)
+    bar = tqdm(batches, f"epoch {epoch + 1}/{hp.epochs}", leave=False, disable=not sys.stderr.isatty(), unit="batch")
+    for done, lines in enumerate(bar, 1):
+        batch = collate(work.train, lines, tokenizer.bos, tokenizer.eos, rng, hp.condition_dropout)
+        with autocast(hp.precision, work.device):
+            logits = model.decoder(model.prefix(batch, work.device, generator), batch.tokens.to(work.device))
+            loss = _loss(logits, batch.targets.to(work.device), hp.label_smoothing)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(parameters, hp.clip_norm)
+        optimizer.step()
+        schedule.step()
+        progress.steps += 1
+        tokens = int((batch.targets != IGNORED).sum())
+        total, count = total + loss.item() * tokens, count + tokens
+        if not math.isfinite(total):
+            raise FloatingPointError(f"the training loss is {total} in epoch {epoch + 1}: try a lower learning_rate")
+        if bar.disable and time.monotonic() - logged > LOG_EVERY_SECONDS:
+            logged = time.monotonic()
+            log.info("epoch %d: %d of %d batches, loss %.4f", epoch + 1, done, len(batches), total / count)
+        if work.stopping():
+            raise Stopped
+    seconds = time.monotonic() - began
+    return {"train_loss": total / count, "tokens_per_second": count / seconds, "epoch_seconds": seconds}
+
+
+@torch.no_grad()
+def validate(model: Model, work: Fitting) -> dict[str, float]:
+    """Loss in nats a token and a character over all held-out lines; BLEU, CIDEr and chrF over some pictures."""
+    if len(work.validation) == 0:
+        return {}
+    hp, tokenizer = work.hyperparameters, work.tokenizer
+    model.train(False)
+    nats, tokens = 0.0, 0
+    for lines in sequential(len(work.validation), hp.batch_size):
+        batch = collate(work.validation, lines, tokenizer.bos, tokenizer.eos)
+        with autocast(hp.precision, work.device):
+            logits = model.decoder(model.prefix(batch, work.device), batch.tokens.to(work.device))
+        targets = batch.targets.to(work.device)
+        nats += functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="sum").item()
+        tokens += int((targets != IGNORED).sum())
+    pictures = min(PREVIEW_PICTURES, len(work.references))
+    generated = [tokenizer.decode(line) for line in preview(model, work, pictures)]
+    scores = caption_scores(generated, work.references[:pictures], _metric_tokens(hp))
+    return {
+        "validation_loss": nats / tokens,
+        "validation_nats_per_character": nats / float(work.validation.characters.sum()),
+        "validation_bleu": scores.bleu[3],
+        "validation_cider": scores.cider,
+        "validation_chrf": scores.chrf,
+    }
+
+
+@torch.no_grad()
+def preview(model: Model, work: Fitting, pictures: int) -> list[list[int]]:
+    """Greedy lines for the first held-out pictures."""
+    hp, tokenizer, lines = work.hyperparameters, work.tokenizer, []
+    for rows in sequential(pictures, 64):
+        batch = Batch(
+            pictures=work.validation.picture_batch(rows),
+            row_picture=torch.arange(len(rows)),
+            prefix=as_prefix([work.validation.conditions[row] for row in rows]),
+            tokens=torch.zeros(0),
+            targets=torch.zeros(0),
+            lines=rows,
+        )
+        prefix = model.prefix(batch, work.device)
+        lines += greedy(model.decoder, prefix, tokenizer.bos, tokenizer.eos, hp.max_length)
+    return lines
+
+
+def _loss(logits: Tensor, targets: Tensor, smoothing: float) -> Tensor:
+    return functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), label_smoothing=smoothing)
+
+
+def _keep_best(model: Model, progress: Progress, metrics: dict[str, float], hp: CaptionHyperparameters) -> None:
+    if "validation_loss" not in metrics:
+        return
+    figure = -metrics["validation_loss"] if hp.select_by == "loss" else metrics[f"validation_{hp.select_by}"]
+    if figure > progress.best:
+        progress.best, progress.best_epoch, progress.best_weights = figure, progress.epoch, model.state_dict()
+
+
+def _ran_out_of_patience(progress: Progress, work: Fitting) -> bool:
+    patience = work.hyperparameters.patience
+    waited = progress.epoch - progress.best_epoch
+    over = patience > 0 and bool(progress.best_weights) and waited >= patience
+    if over:
+        log.info("no better validation for %d epochs: ending after epoch %d", waited, progress.epoch)
+    return over
+
+
+def _metric_tokens(hp: CaptionHyperparameters) -> Any:
+    return hp.metric_tokens

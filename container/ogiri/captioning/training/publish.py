@@ -1,0 +1,199 @@
+"""A trained model → the artifact folder: graphs, tokenizer, model card, manifest."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import safetensors.torch
+import torch
+
+from ogiri.artifact import write_manifest
+from ogiri.captioning.model.conditioning import ConditionLimits, Conditions
+from ogiri.captioning.model.decoder import Decoder
+from ogiri.captioning.model.encoder import Encoder
+from ogiri.captioning.model.tokenizer import Tokenizer
+from ogiri.captioning.serving.engine import Engine
+from ogiri.captioning.serving.state import StateEntry
+from ogiri.captioning.training import quality
+from ogiri.captioning.training.export import export_decoder, export_encoder, quantize_decoder
+
+ENCODER_GRAPH, DECODER_GRAPH, TOKENIZER_FILE = "encoder.onnx", "decoder.onnx", "tokenizer.model"
+MODEL_CARD = "MODEL_CARD.md"
+_UNQUANTIZED = "decoder.float32.onnx"
+PARITY_LINES = 8
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class GateLines:
+    """Lines that the export is checked with.
+
+    Attributes:
+        pictures: (a few, size, size, 3) pixels, for the encoder.
+        maps: (pictures, cells, channels).
+        rows: (lines,) the row in `maps` of each line's picture.
+        conditions: of each line's picture.
+        lines: tokens.
+    """
+
+    pictures: npt.NDArray[np.uint8]
+    maps: npt.NDArray[np.generic]
+    rows: npt.NDArray[np.int64]
+    conditions: Sequence[Conditions]
+    lines: Sequence[Sequence[int]]
+
+
+def publish_graphs(
+    folder: Path, encoder: Encoder, decoder: Decoder, tokenizer: Tokenizer, gate: GateLines, quantize: bool
+) -> dict[str, Any]:
+    """Write both graphs and the tokenizer.
+
+    Returns:
+        The manifest's `quantization`.
+
+    Raises:
+        RuntimeError: a float32 graph differs from torch.
+    """
+    encoder, decoder = encoder.float().cpu(), decoder.float().cpu()
+    export_encoder(encoder, folder / ENCODER_GRAPH)
+    export_decoder(decoder, encoder.channels, folder / _UNQUANTIZED)
+    (folder / TOKENIZER_FILE).write_bytes(tokenizer.model)
+    state = [StateEntry(spec.name, spec.shape, "float32", spec.constant) for spec in decoder.state_specs]
+    exact = Engine(folder / _UNQUANTIZED, state, folder / ENCODER_GRAPH)
+    parity = {
+        "encoder": quality.encoder_difference(encoder, exact, gate.pictures),
+        "decoder": quality.decoder_difference(
+            decoder,
+            exact,
+            gate.maps[gate.rows[:PARITY_LINES]].astype(np.float32),
+            gate.conditions[:PARITY_LINES],
+            gate.lines[:PARITY_LINES],
+            tokenizer.bos,
+        ),
+    }
+    for name, difference in parity.items():
+        log.info("the float32 %s graph differs from torch by %.1e", name, difference)
+        if not difference <= quality.PARITY_TOLERANCE:
+            raise RuntimeError(f"the float32 {name} graph differs from torch by {difference:.1e}")
+    described: dict[str, Any] = {"decoder": "none", "parity": parity, "nats_per_token": {}}
+    if quantize and _quantization_passes(folder, exact, state, tokenizer, gate, described):
+        (folder / _UNQUANTIZED).unlink()
+        described["decoder"] = "int8"
+    else:
+        (folder / _UNQUANTIZED).replace(folder / DECODER_GRAPH)
+    return described
+
+
+def publish_manifest(
+    folder: Path,
+    job_name: str,
+    size: int,
+    limits: ConditionLimits,
+    tokenizer: Tokenizer,
+    decoder: Decoder,
+    decoder_name: str,
+    max_tokens: int,
+    quantization: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+) -> None:
+    """Write manifest.json, which closes the artifact."""
+    write_manifest(
+        folder,
+        {
+            "task": "caption",
+            "name": job_name,
+            "created": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "training_job": job_name,
+            "preprocessing": {
+                "size": size,
+                "max_labels": limits.max_labels,
+                "max_label_pieces": limits.max_label_pieces,
+                "max_text_pieces": limits.max_text_pieces,
+                "confidence_edges": list(limits.confidence_edges),
+            },
+            "tokenizer": {
+                "file": TOKENIZER_FILE,
+                "vocabulary": tokenizer.vocabulary,
+                "bos": tokenizer.bos,
+                "eos": tokenizer.eos,
+            },
+            "decoding": {
+                "decoder": decoder_name,
+                "encoder_graph": ENCODER_GRAPH,
+                "decoder_graph": DECODER_GRAPH,
+                "state": manifest_state(decoder),
+                "max_tokens": max_tokens,
+                "defaults": {},
+            },
+            "quantization": dict(quantization),
+            "metrics": dict(metrics),
+        },
+    )
+
+
+def manifest_state(decoder: Decoder) -> list[dict[str, Any]]:
+    """The manifest's `decoding.state`."""
+    return [
+        {"name": spec.name, "shape": list(spec.shape), "dtype": "float32", "constant": spec.constant}
+        for spec in decoder.state_specs
+    ]
+
+
+def save_weights(folder: Path, parts: Mapping[str, torch.nn.Module]) -> None:
+    """Write `NAME.safetensors` for each part."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, part in parts.items():
+        weights = {key: value.detach().cpu().contiguous() for key, value in part.state_dict().items()}
+        safetensors.torch.save_file(weights, folder / f"{name}.safetensors")
+
+
+def write_model_card(folder: Path, job_name: str, facts: Mapping[str, Any], warnings: Sequence[str]) -> None:
+    """Write MODEL_CARD.md: what the model is, what it was measured at, what to be careful about."""
+    rows = "\n".join(f"| {name} | {value} |" for name, value in facts.items())
+    careful = "\n".join(f"- {warning}" for warning in warnings) or "- none"
+    (folder / MODEL_CARD).write_text(
+        f"# {job_name}\n\nAnswers a picture with a line. Trained by ogiri.\n\n| | |\n|---|---|\n{rows}\n\n"
+        f"## Warnings\n\n{careful}\n\n"
+        "BLEU, chrF and CIDEr compare with lines that people wrote for the same pictures. "
+        "They do not say whether a line is funny.\n",
+        encoding="utf-8",
+    )
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write readable JSON."""
+    path.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+
+
+def _quantization_passes(
+    folder: Path,
+    exact: Engine,
+    state: Sequence[StateEntry],
+    tokenizer: Tokenizer,
+    gate: GateLines,
+    described: dict[str, Any],
+) -> bool:
+    quantize_decoder(folder / _UNQUANTIZED, folder / DECODER_GRAPH)
+    rounded = Engine(folder / DECODER_GRAPH, state)
+    nats = {
+        name: quality.nats_per_token(
+            engine, gate.maps, gate.rows, gate.conditions, gate.lines, tokenizer.bos, tokenizer.eos
+        )
+        for name, engine in (("float32", exact), ("quantized", rounded))
+    }
+    lost = nats["quantized"] - nats["float32"]
+    described["nats_per_token"] = {**nats, "lines": len(gate.lines)}
+    if lost <= quality.MAX_NATS_LOST:
+        log.info("8-bit weights cost %.4f nats a token over %d lines: shipped", lost, len(gate.lines))
+        return True
+    log.warning("8-bit weights cost %.4f nats a token, more than %.2f: float32 is shipped", lost, quality.MAX_NATS_LOST)
+    return False

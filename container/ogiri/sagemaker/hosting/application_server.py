@@ -1,0 +1,116 @@
+"""gunicorn: one worker with threads, so that there is one copy of the model, and its settings."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
+from gunicorn.errors import HaltServer
+from gunicorn.glogging import Logger
+from gunicorn.workers.base import Worker
+
+from ogiri.artifact import ArtifactError
+from ogiri.sagemaker.hosting.app import create_app
+from ogiri.sagemaker.hosting.front import SOCKET
+from ogiri.sagemaker.hosting.logs import JsonFormatter
+from ogiri.sagemaker.hosting.model import ModelHost, read_model
+from ogiri.sagemaker.hosting.settings import Settings
+
+SPARE_THREADS = 8
+"""Threads beyond the requests that nginx lets through: `/ping` always finds one."""
+
+HUNG_SECONDS = 120  # a worker whose main thread has not moved for so long is killed and started anew
+
+logger = logging.getLogger(__name__)
+
+
+def run(settings: Settings, folder: Path) -> None:
+    """Serve on a socket in `folder`; ends with SystemExit, code 3 if the model cannot be loaded."""
+    ApplicationServer(settings, folder).run()  # type: ignore[no-untyped-call]
+
+
+class ApplicationServer(BaseApplication):
+    """gunicorn with its settings, which come from nowhere else, and the application."""
+
+    def __init__(self, settings: Settings, folder: Path) -> None:
+        self._settings = settings
+        self._folder = folder
+        self._warmed_up = folder / "warmed_up"
+        self._host = ModelHost(lambda: read_model(settings.model_dir))
+        super().__init__()  # type: ignore[no-untyped-call]
+
+    def load_config(self) -> None:
+        """Set what differs from gunicorn's defaults."""
+        config: Any = self.cfg
+        values = {
+            "bind": f"unix:{self._folder / SOCKET}",
+            "worker_class": "gthread",
+            "workers": 1,
+            "threads": self._settings.max_concurrent_requests + SPARE_THREADS,
+            "preload_app": True,  # a worker that has to be replaced need not import Flask again
+            "timeout": HUNG_SECONDS,
+            "graceful_timeout": 1,  # when gunicorn is told to stop, nginx has seen the last request through
+            "keepalive": 0,
+            "worker_tmp_dir": str(self._folder),
+            "control_socket_disable": True,
+            "logger_class": _GunicornLogger,
+            "loglevel": logging.getLevelName(self._settings.log_level).lower(),
+            # nginx has checked and bounded all of these.
+            "limit_request_line": 0,
+            "limit_request_field_size": 0,
+            "limit_request_fields": 1000,
+            "secure_scheme_headers": {},
+            "pre_fork": self._forget_warm_up,
+            "post_worker_init": self._start_loading,
+            "child_exit": self._give_up_unless_warmed_up,
+        }
+        for name, value in values.items():
+            config.set(name, value)
+
+    def load(self) -> Any:
+        """The WSGI application, made before the worker is forked: it starts no thread and loads no model."""
+        return create_app(self._settings, self._host)
+
+    def _forget_warm_up(self, _arbiter: Arbiter, _worker: Worker) -> None:
+        self._warmed_up.unlink(missing_ok=True)
+
+    def _start_loading(self, worker: Worker) -> None:
+        threading.Thread(target=self._load_model, args=(worker,), name="load", daemon=True).start()
+
+    def _load_model(self, worker: Worker) -> None:
+        try:
+            self._host.load()
+        except BaseException as error:
+            if worker.alive:
+                self._report(error)
+                os._exit(Arbiter.WORKER_BOOT_ERROR)
+        else:
+            self._warmed_up.touch()
+            logger.info("ready: %s answers", self._host.predictor().name)
+
+    def _report(self, error: BaseException) -> None:
+        known = isinstance(error, ArtifactError)
+        cause = str(error) if known else f"{type(error).__name__}: {error}"
+        message = "the model in %s cannot be served: %s"
+        logger.critical(message, self._settings.model_dir, cause, exc_info=None if known else error)
+
+    def _give_up_unless_warmed_up(self, arbiter: Arbiter, _worker: Worker) -> None:
+        stopping = not arbiter.LISTENERS
+        if not (stopping or self._warmed_up.exists()):
+            # It would die of the same cause again and again.
+            reason = "the worker died while it loaded the model"
+            raise HaltServer(reason, Arbiter.WORKER_BOOT_ERROR)  # type: ignore[no-untyped-call]
+
+
+class _GunicornLogger(Logger):
+    """gunicorn's own messages, in the form of all others."""
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)  # type: ignore[no-untyped-call]
+        for handler in self.error_log.handlers:
+            handler.setFormatter(JsonFormatter())

@@ -1,0 +1,1 @@
+"""A small picture set, drawn by the project's own script."""
