@@ -5,6 +5,7 @@ from examples.pen import Pen
 
 
 def penguin(pen: Pen, mood: str) -> Anchors:
+    """Navy and white, flippers at its sides."""
     navy, navy_light = "#2c3a5e", "#3d4f7c"
     for side in (-1, 1):
         pen.ellipse(side * 22, -5, 19, 9, "#f59b23")
@@ -21,6 +22,7 @@ def penguin(pen: Pen, mood: str) -> Anchors:
 
 
 def cat(pen: Pen, mood: str) -> Anchors:
+    """An orange tabby, sitting."""
     fur, dark, cream = "#f2a03d", "#d2761c", "#fff1dc"
     pen.curve([(36, -20), (74, -26), (84, -62), (70, -88)], fur, 17)
     pen.curve([(76, -84), (70, -88)], dark, 17)
@@ -46,6 +48,7 @@ def cat(pen: Pen, mood: str) -> Anchors:
 
 
 def shark(pen: Pen, mood: str) -> Anchors:
+    """Seen from the side, swimming in whatever there is."""
     blue, dark, belly = "#5d8fb8", "#47749b", "#f3f8fb"
     with pen.at(0, -84, turn=-8):
         pen.blob([(-66, 0), (-96, -20), (-128, -62), (-112, -10), (-126, 36), (-92, 14)], dark)
@@ -81,6 +84,7 @@ def shark(pen: Pen, mood: str) -> Anchors:
 
 
 def bear(pen: Pen, mood: str) -> Anchors:
+    """Brown, standing."""
     brown, dark, tan = "#8f5b34", "#74462a", "#f0d2a8"
     for side in (-1, 1):
         pen.ellipse(side * 26, -7, 24, 12, dark)
@@ -99,6 +103,7 @@ def bear(pen: Pen, mood: str) -> Anchors:
 
 
 def octopus(pen: Pen, mood: str) -> Anchors:
+    """Red, with a twisted towel around its head."""
     red, dark, pale = "#e2574c", "#bd3d38", "#f9b3a4"
     for dx, reach, lift in ((-20, -92, -34), (20, 92, -34), (-16, -74, -4), (16, 74, -4)):
         pen.curve([(dx, -50), (reach * 0.7, -20), (reach, -4 + lift), (reach * 1.08, -22 + lift)], dark, 19)
@@ -121,13 +126,16 @@ def octopus(pen: Pen, mood: str) -> Anchors:
 
 
 def dinosaur(pen: Pen, mood: str) -> Anchors:
+    """A green tyrannosaur with short arms, seen from the side."""
     green, dark, belly = "#4fae6b", "#358a54", "#f3ecb8"
     spikes = [(-86, -24), (-66, -50), (-50, -76), (-38, -104), (-26, -132), (-12, -158)]
     for x, y in spikes:
         pen.blob([(x - 16, y - 8), (x + 2, y - 14), (x + 12, y + 10), (x - 4, y + 10)], "#f0803c")
     pen.blob(
-        [(-124, -8), (-84, -24), (-50, -62), (-34, -110), (-22, -150), (16, -172), (64, -166), (84, -142)]
-        + [(74, -118), (40, -108), (38, -90), (48, -56), (40, -18), (0, -6), (-50, -8), (-90, -6)],
+        [
+            *((-124, -8), (-84, -24), (-50, -62), (-34, -110), (-22, -150), (16, -172), (64, -166), (84, -142)),
+            *((74, -118), (40, -108), (38, -90), (48, -56), (40, -18), (0, -6), (-50, -8), (-90, -6)),
+        ],
         green,
     )
     pen.blob([(30, -102), (38, -88), (48, -56), (40, -20), (10, -10), (6, -50), (14, -86)], belly)
@@ -141,13 +149,15 @@ def dinosaur(pen: Pen, mood: str) -> Anchors:
     for x in (54, 64, 74):
         pen.polygon([(x - 4, -121 - (x - 54) * 0.2), (x + 4, -123 - (x - 54) * 0.3), (x, -114)], "white")
     pen.ellipse(77, -151, 2.6, 3.4, "#22643a")
-    pen.ellipse(34, -147, 13, 14, "white") if mood not in ("joy", "sleepy") else None
+    if mood not in ("joy", "sleepy"):
+        pen.ellipse(34, -147, 13, 14, "white")
     eye(pen, (35, -146), -1, mood, 8)
     pen.ellipse(40, -126, 8, 5, "#f2a08a")
     return Anchors((24, -171), (20, -98), (58, -76), (40, -146), 0)
 
 
 def giraffe(pen: Pen, mood: str) -> Anchors:
+    """Seen from the side, looking at us."""
     yellow, brown, cream = "#f6c650", "#b06a2c", "#fff0cc"
     pen.curve([(-58, -74), (-74, -60), (-72, -42)], yellow, 5)
     pen.ellipse(-72, -40, 6, 9, brown)
@@ -157,7 +167,9 @@ def giraffe(pen: Pen, mood: str) -> Anchors:
     pen.blob([(-62, -72), (-30, -90), (8, -88), (36, -78), (38, -50), (-10, -42), (-54, -46)], yellow)
     pen.blob([(4, -78), (20, -110), (26, -164), (52, -166), (46, -104), (36, -58)], yellow)
     for x, y, size in ((-44, -66, 11), (-18, -72, 12), (-30, -54, 7), (8, -64, 10), (24, -86, 8), (32, -112, 8)):
-        pen.blob([(x - size, y), (x - size * 0.3, y - size), (x + size, y - size * 0.4), (x + size * 0.5, y + size)], brown)
+        pen.blob(
+            [(x - size, y), (x - size * 0.3, y - size), (x + size, y - size * 0.4), (x + size * 0.5, y + size)], brown
+        )
     pen.blob([(32, -142), (38, -148), (45, -142), (40, -134)], brown)
     for x in (26, 52):
         pen.line([(x, -192), (x, -206)], yellow, 6)

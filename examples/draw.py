@@ -22,9 +22,7 @@ TOP_SCORE = 5
 UNSCORED = 0.08  # share of the lines that nobody voted on
 
 
-def draw(
-    out: Path, progress: Callable[[int, int], None] | None = None, scenes: Sequence[Scene] | None = None
-) -> Path:
+def draw(out: Path, progress: Callable[[int, int], None] | None = None, scenes: Sequence[Scene] | None = None) -> Path:
     """Draws `scenes` (all of them by default) below `out/images` and returns the path of the CSV.
 
     `progress` is called after each picture with the number drawn and the number in all.
@@ -40,10 +38,15 @@ def draw(
         for done, scene in enumerate(scenes, start=1):
             name = f"{scene.name}.jpg"
             paint(scene).save(images / name, quality=JPEG_QUALITY)
-            writer.writerows((name, line, score(scene, line)) for line in script.answers(scene))
+            writer.writerows((name, line, score(scene, line)) for line in answers(script, scene))
             if progress:
                 progress(done, len(scenes))
     return rows
+
+
+def answers(script: Script, scene: Scene) -> list[str]:
+    """Three lines for a scene."""
+    return script.answers(scene.subject, scene.place, scene.board and scene.board.words, scene.prop)
 
 
 def score(scene: Scene, line: str) -> str:
@@ -53,6 +56,7 @@ def score(scene: Scene, line: str) -> str:
 
 
 def show(done: int, total: int) -> None:
+    """Says now and then how far it is."""
     if done % 20 == 0 or done == total:
         print(f"{done} of {total} pictures", file=sys.stderr, flush=True)
 

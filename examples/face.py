@@ -45,7 +45,9 @@ def eye(pen: Pen, at: Point, side: int, mood: str, size: float = 6, ink: Colour 
         pen.ellipse(x, y, size, size * 1.15, ink)
         pen.ellipse(x - size * 0.3, y - size * 0.4, size * 0.35, size * 0.4, "white")
         if mood == "angry":
-            pen.line([(x - side * size * 1.1, y - size * 1.2), (x + side * size * 1.2, y - size * 2.3)], ink, size * 0.6)
+            pen.line(
+                [(x - side * size * 1.1, y - size * 1.2), (x + side * size * 1.2, y - size * 2.3)], ink, size * 0.6
+            )
         if mood == "cry":
             pen.line([(x - side * size, y - size * 2.4), (x + side * size, y - size * 1.8)], ink, size * 0.45)
 
@@ -70,5 +72,6 @@ def mouth(pen: Pen, at: Point, mood: str, size: float = 10, ink: Colour = INK) -
 
 
 def cheeks(pen: Pen, middle: Point, gap: float, size: float = 7, fill: Colour = ROSE) -> None:
+    """Two red cheeks, `gap` to either side of the middle."""
     for side in (-1, 1):
         pen.ellipse(middle[0] + side * gap, middle[1], size, size * 0.65, fill)

@@ -9,6 +9,7 @@ from examples.sky import HEIGHT, WIDTH, Sky, cloud, fade, mix, stars
 
 
 def office(pen: Pen, sky: Sky, rng: random.Random) -> None:
+    """Desks with screens, binders, the town in the window."""
     fade(pen, "#f4efe2", "#e9e0cc", 0, 212)
     for x in (70, 250):
         pen.box(x - 6, 10, x + 86, 18, "#ffffff", 3)
@@ -39,6 +40,7 @@ def office(pen: Pen, sky: Sky, rng: random.Random) -> None:
 
 
 def konbini(pen: Pen, sky: Sky, rng: random.Random) -> None:
+    """The lit front of a convenience store."""
     fade(pen, sky.top, sky.bottom, 0, 90)
     if sky.name == "night":
         stars(pen, rng, 20, 40)
@@ -67,6 +69,7 @@ def konbini(pen: Pen, sky: Sky, rng: random.Random) -> None:
 
 
 def school(pen: Pen, sky: Sky, rng: random.Random) -> None:
+    """A classroom with its blackboard."""
     fade(pen, "#fbf3de", "#f2e6c6", 0, 208)
     pen.box(92, 36, 376, 152, "#a8794a", 3)
     pen.box(99, 43, 369, 145, "#2f6b54")
@@ -95,6 +98,7 @@ def school(pen: Pen, sky: Sky, rng: random.Random) -> None:
 
 
 def train(pen: Pen, sky: Sky, rng: random.Random) -> None:
+    """Inside: a bench, straps, houses behind the windows."""
     fade(pen, "#f2f4f5", "#dfe5e8", 0, 242)
     pen.box(0, 0, WIDTH, 22, "#c3ccd2")
     for x in (14, 146, 278):
@@ -122,6 +126,7 @@ def train(pen: Pen, sky: Sky, rng: random.Random) -> None:
 
 
 def stage(pen: Pen, _: Sky, rng: random.Random) -> None:
+    """Red curtains, a golden screen, one microphone."""
     fade(pen, "#4a1626", "#7a2436", 0, 222)
     pen.box(70, 44, 330, 222, "#f0d088")
     for column in range(5):
@@ -135,7 +140,9 @@ def stage(pen: Pen, _: Sky, rng: random.Random) -> None:
         for fold in range(4):
             x = 200 + side * (200 - fold * 20)
             fill = "#c8303f" if fold % 2 else "#a82434"
-            pen.blob([(x, -20), (x - side * 24, -10), (x - side * 22, 130), (x - side * 14, 240), (x + side * 10, 240)], fill)
+            pen.blob(
+                [(x, -20), (x - side * 24, -10), (x - side * 22, 130), (x - side * 14, 240), (x + side * 10, 240)], fill
+            )
     for part in range(8):
         pen.pie(25 + part * 50, 18, 27, 26, 0, 180, "#c8303f" if part % 2 else "#b52a39")
     pen.box(0, 0, WIDTH, 20, "#a82434")

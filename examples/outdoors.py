@@ -10,6 +10,7 @@ from examples.sky import HEIGHT, WIDTH, Sky, draw_sky, fade, mix, stars
 
 
 def sea(pen: Pen, sky: Sky, rng: random.Random) -> None:
+    """A beach with a parasol, a sailing boat on the water."""
     draw_sky(pen, sky, rng, horizon=150)
     fade(pen, sky.lit("#2f9fd0"), sky.lit("#7bd6e4"), 150, 226)
     for row in range(4):
@@ -34,6 +35,7 @@ def sea(pen: Pen, sky: Sky, rng: random.Random) -> None:
 
 
 def space(pen: Pen, _: Sky, rng: random.Random) -> None:
+    """The ground of the moon below the earth and a ringed planet."""
     fade(pen, "#0d1030", "#3a2a6a", 0, HEIGHT)
     stars(pen, rng, 90, 240)
     x = rng.choice([64, 336])
@@ -53,6 +55,7 @@ def space(pen: Pen, _: Sky, rng: random.Random) -> None:
 
 
 def fuji(pen: Pen, sky: Sky, rng: random.Random) -> None:
+    """Mount Fuji behind cherry trees."""
     draw_sky(pen, sky, rng, horizon=214, clouds=2)
     peak = rng.uniform(150, 250)
     slope = [(peak - 210, 216), (peak - 110, 150), (peak - 34, 58), (peak - 16, 48), (peak + 16, 48)]
@@ -72,6 +75,7 @@ def fuji(pen: Pen, sky: Sky, rng: random.Random) -> None:
 
 
 def desert(pen: Pen, sky: Sky, rng: random.Random) -> None:
+    """Dunes, pyramids, a cactus."""
     draw_sky(pen, sky, rng, horizon=216, clouds=1)
     for x, size in ((rng.uniform(70, 120), 62), (rng.uniform(270, 330), 84)):
         pen.polygon([(x - size, 208), (x, 208 - size * 0.95), (x + size * 0.25, 208)], sky.lit("#e3b25c"))
@@ -89,6 +93,7 @@ def desert(pen: Pen, sky: Sky, rng: random.Random) -> None:
 
 
 def snow(pen: Pen, sky: Sky, rng: random.Random) -> None:
+    """Hills and firs below snow."""
     draw_sky(pen, sky, rng, horizon=214, clouds=2)
     white, shade = sky.lit("#ffffff"), sky.lit("#dbe8f4")
     pen.blob([(-40, 210), (60, 140), (140, 190), (230, 134), (330, 188), (440, 150), (440, 240), (-40, 240)], shade)
@@ -105,12 +110,14 @@ def snow(pen: Pen, sky: Sky, rng: random.Random) -> None:
 
 
 def snowfall(pen: Pen, _: Sky, rng: random.Random) -> None:
+    """Flakes, in front of everything."""
     for _flake in range(46):
         size = rng.uniform(1.4, 3.6)
         pen.ellipse(rng.uniform(0, WIDTH), rng.uniform(0, HEIGHT), size, size, "#ffffffd8")
 
 
 def festival(pen: Pen, sky: Sky, rng: random.Random) -> None:
+    """Stalls, lanterns, fireworks."""
     draw_sky(pen, sky, rng, horizon=234, clouds=0)
     for colour in ("#ff7a8a", "#ffd85c", "#7ee0ff"):
         x, y = rng.uniform(40, 360), rng.uniform(40, 110)
@@ -138,8 +145,12 @@ def festival(pen: Pen, sky: Sky, rng: random.Random) -> None:
 
 
 def onsen(pen: Pen, sky: Sky, rng: random.Random) -> None:
+    """A bath in the open between rocks, a bamboo fence behind."""
     draw_sky(pen, sky, rng, horizon=150, clouds=2)
-    pen.blob([(-30, 150), (50, 96), (130, 140), (230, 84), (330, 134), (430, 100), (430, 180), (-30, 180)], sky.lit("#7fae7a"))
+    pen.blob(
+        [(-30, 150), (50, 96), (130, 140), (230, 84), (330, 134), (430, 100), (430, 180), (-30, 180)],
+        sky.lit("#7fae7a"),
+    )
     pen.box(0, 130, WIDTH, 220, sky.lit("#8c6a34"))
     for x in range(-4, 404, 14):
         pen.box(x, 122, x + 12, 208, sky.lit("#c9a45c" if x // 14 % 2 else "#bd9650"))

@@ -45,6 +45,7 @@ class Pen:
         return float(px), float(py)
 
     def polygon(self, points: Sequence[Point] | NDArray[np.float64], fill: Colour) -> None:
+        """Straight edges from point to point."""
         self._draw.polygon([tuple(point) for point in self._pixels(points).tolist()], fill=fill)
 
     def blob(self, points: Sequence[Point], fill: Colour) -> None:
@@ -52,6 +53,7 @@ class Pen:
         self.polygon(smooth(points, closed=True), fill)
 
     def ellipse(self, x: float, y: float, rx: float, ry: float, fill: Colour, turn: float = 0) -> None:
+        """An ellipse around (x, y), turned clockwise."""
         with self.at(x, y, turn=turn):
             self.polygon(np.column_stack([rx * np.cos(ROUND), ry * np.sin(ROUND)]), fill)
 

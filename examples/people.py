@@ -7,6 +7,7 @@ SKIN = "#fcd7b6"
 
 
 def salaryman(pen: Pen, mood: str) -> Anchors:
+    """Glasses, suit, briefcase."""
     suit, dark, hair = "#41557f", "#2f3f61", "#2d2a2e"
     for side in (-1, 1):
         pen.box(side * 14 - 11, -40, side * 14 + 11, -4, dark, 3)
@@ -36,6 +37,7 @@ def salaryman(pen: Pen, mood: str) -> Anchors:
 
 
 def sumo(pen: Pen, mood: str) -> Anchors:
+    """A wrestler in his belt, arms raised."""
     skin, shade, belt = "#fbd0a8", "#e9ad80", "#5b3f9c"
     for side in (-1, 1):
         pen.blob([(side * 8, -40), (side * 54, -44), (side * 52, -14), (side * 46, 0), (side * 18, 0)], skin)
@@ -60,6 +62,7 @@ def sumo(pen: Pen, mood: str) -> Anchors:
 
 
 def ninja(pen: Pen, mood: str) -> Anchors:
+    """Only the eyes to be seen, a sword on the back."""
     black, dark, scarf = "#3b3954", "#2a2840", "#d9414e"
     with pen.at(34, -92, turn=40):
         pen.box(-5, -70, 5, 20, "#6b4a2e", 3)
@@ -86,6 +89,7 @@ def ninja(pen: Pen, mood: str) -> Anchors:
 
 
 def grandma(pen: Pen, mood: str) -> Anchors:
+    """A bun, glasses, a white apron, a stick."""
     kimono, dark, apron, hair = "#9a6cb4", "#7b5093", "#fffdf6", "#c9c8d2"
     pen.ellipse(0, -5, 34, 8, "#6d4526")
     pen.blob([(0, -100), (40, -84), (48, -40), (44, -6), (0, -3), (-44, -6), (-48, -40), (-40, -84)], kimono)
@@ -118,6 +122,7 @@ def grandma(pen: Pen, mood: str) -> Anchors:
 
 
 def ghost(pen: Pen, mood: str) -> Anchors:
+    """A Japanese one: a triangle on the forehead, hands hanging, no feet."""
     white, shade, edge = "#f2efff", "#d5cff3", "#9a90cf"
     body = [(0, -166), (44, -150), (58, -104), (54, -60), (58, -22), (74, 4), (44, 2), (26, -14), (6, 2)]
     body += [(-14, -12), (-36, 0), (-54, -16), (-52, -60), (-58, -104), (-44, -150)]
@@ -139,6 +144,7 @@ def ghost(pen: Pen, mood: str) -> Anchors:
 
 
 def alien(pen: Pen, mood: str) -> Anchors:
+    """Green, large black eyes, feelers."""
     green, dark, suit = "#9fdc4a", "#74b02c", "#c9cdda"
     for side in (-1, 1):
         pen.curve([(side * 16, -158), (side * 22, -178), (side * 34, -184)], dark, 4)

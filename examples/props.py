@@ -7,6 +7,7 @@ from examples.pen import Pen
 
 
 def umbrella(pen: Pen, on: Anchors) -> None:
+    """Held open above the head."""
     x, y = on.hand
     top = min(on.head[1] - 6, y - 70)
     pen.line([(x, y + 14), (x, top)], "#5a4a42", 4)
@@ -19,6 +20,7 @@ def umbrella(pen: Pen, on: Anchors) -> None:
 
 
 def tie(pen: Pen, on: Anchors) -> None:
+    """Blue, with yellow stripes."""
     x, y = on.neck
     pen.polygon([(x - 8, y - 4), (x + 8, y - 4), (x + 5, y + 8), (x - 5, y + 8)], "#1d4fa0")
     pen.polygon([(x - 5, y + 8), (x + 5, y + 8), (x + 11, y + 42), (x, y + 54), (x - 11, y + 42)], "#2b6bd0")
@@ -27,6 +29,7 @@ def tie(pen: Pen, on: Anchors) -> None:
 
 
 def scarf(pen: Pen, on: Anchors) -> None:
+    """Red, around the neck."""
     x, y = on.neck
     pen.curve([(x - 30, y - 8), (x, y + 2), (x + 30, y - 8)], "#e0485a", 16)
     pen.blob([(x + 10, y - 2), (x + 26, y - 6), (x + 32, y + 34), (x + 14, y + 38)], "#c93a4c")
@@ -35,15 +38,25 @@ def scarf(pen: Pen, on: Anchors) -> None:
 
 
 def sunglasses(pen: Pen, on: Anchors) -> None:
+    """Over the eyes, whatever mood they show."""
     x, y = on.eyes
     gap = max(on.eye_gap, 13)
     for side in (-1, 1):
-        pen.blob([(x + side * gap * 0.18, y - 8), (x + side * gap * 1.85, y - 9), (x + side * gap * 1.6, y + 11), (x + side * gap * 0.5, y + 11)], INK)
+        pen.blob(
+            [
+                (x + side * gap * 0.18, y - 8),
+                (x + side * gap * 1.85, y - 9),
+                (x + side * gap * 1.6, y + 11),
+                (x + side * gap * 0.5, y + 11),
+            ],
+            INK,
+        )
         pen.line([(x + side * gap - 5, y + 4), (x + side * gap + 3, y - 5)], "#8d94b8", 2.6)
     pen.line([(x - gap * 0.5, y - 6), (x + gap * 0.5, y - 6)], INK, 4)
 
 
 def party_hat(pen: Pen, on: Anchors) -> None:
+    """A cone with dots."""
     x, y = on.head
     pen.polygon([(x - 22, y + 10), (x + 22, y + 10), (x, y - 40)], "#8e5bd0")
     for dx, dy, fill in ((-9, 2, "#ffd85c"), (8, 3, "#7ee0ff"), (0, -12, "#ff93ae"), (-3, -25, "#ffd85c")):
@@ -52,6 +65,7 @@ def party_hat(pen: Pen, on: Anchors) -> None:
 
 
 def crown(pen: Pen, on: Anchors) -> None:
+    """Golden."""
     x, y = on.head
     points = [(-26, 12), (-30, -22), (-14, -6), (0, -30), (14, -6), (30, -22), (26, 12)]
     pen.polygon([(x + dx, y + dy) for dx, dy in points], "#f8c832")
@@ -61,17 +75,24 @@ def crown(pen: Pen, on: Anchors) -> None:
 
 
 def balloon(pen: Pen, on: Anchors) -> None:
+    """Red, on a string."""
     x, y = on.hand
     pen.curve([(x, y), (x + 8, y - 24), (x + 2, y - 50)], "#5a4a42", 2)
-    pen.blob([(x + 2, y - 112), (x + 28, y - 92), (x + 20, y - 60), (x + 2, y - 48), (x - 16, y - 60), (x - 24, y - 92)], "#ff5d73")
+    pen.blob(
+        [(x + 2, y - 112), (x + 28, y - 92), (x + 20, y - 60), (x + 2, y - 48), (x - 16, y - 60), (x - 24, y - 92)],
+        "#ff5d73",
+    )
     pen.polygon([(x - 4, y - 44), (x + 8, y - 44), (x + 2, y - 51)], "#d9405a")
     pen.ellipse(x - 9, y - 92, 5, 9, "#ffb0bc", turn=24)
 
 
 def ramen(pen: Pen, on: Anchors) -> None:
+    """A steaming bowl in front of the feet."""
     x, y = on.hand[0] * 0.3, -26
     for side in (-9, 6):
-        pen.curve([(x + side, y - 20), (x + side - 5, y - 30), (x + side + 4, y - 40), (x + side, y - 48)], "#fffdf4", 4)
+        pen.curve(
+            [(x + side, y - 20), (x + side - 5, y - 30), (x + side + 4, y - 40), (x + side, y - 48)], "#fffdf4", 4
+        )
     pen.ellipse(x, y - 6, 42, 12, "#fff7ea")
     pen.ellipse(x, y - 6, 37, 9, "#e0a050")
     for dx in (-20, -8, 6):
@@ -86,6 +107,7 @@ def ramen(pen: Pen, on: Anchors) -> None:
 
 
 def laptop(pen: Pen, on: Anchors) -> None:
+    """Seen from behind, in front of the feet."""
     x = on.hand[0] * 0.2
     pen.box(x - 40, -56, x + 40, -6, "#4b515d", 5)
     pen.ellipse(x, -31, 8, 8, "#c9d0da")

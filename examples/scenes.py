@@ -8,8 +8,8 @@ from typing import NamedTuple
 from examples import animals, indoors, outdoors, people, things
 from examples.face import MOODS, Anchors
 from examples.lettering import Lettering, lettering
-from examples.script import Script
 from examples.pen import Pen
+from examples.script import Script
 from examples.sky import EVENING, NIGHT, SKIES, WIDTH, Sky
 
 
@@ -63,7 +63,7 @@ PLACES = {
 }
 DRESS = ("tie", "scarf", "sunglasses", "ramen", "laptop")  # leaves room above the head for a banner or a bubble
 FESTIVE = ("umbrella", "party_hat", "crown", "balloon")
-UNFIT = {  # what is worn already, or hidden below the water
+UNFIT: dict[str, set[str]] = {  # what is worn already, or hidden below the water
     "salaryman": {"tie"},
     "ninja": {"scarf"},
     "octopus": {"tie", "scarf"},
@@ -92,6 +92,7 @@ class Scene:
 
     @property
     def name(self) -> str:
+        """The file name without its ending."""
         return f"{self.subject}_{self.place}_{self.number:02d}"
 
 
@@ -127,7 +128,9 @@ def compose(script: Script, subject: str, place: str, number: int, words: str | 
         subject=subject,
         place=place,
         number=number,
-        sky=rng.choice((EVENING, NIGHT, NIGHT)) if place == "festival" else SKIES[(number + number // 7 + len(subject)) % 3],
+        sky=rng.choice((EVENING, NIGHT, NIGHT))
+        if place == "festival"
+        else SKIES[(number + number // 7 + len(subject)) % 3],
         mood=rng.choice((*MOODS, "calm", "joy")),
         prop=prop,
         board=board,
@@ -143,4 +146,4 @@ def _choose_prop(rng: random.Random, subject: str, place: str, plain: bool) -> s
         return None
     unfit = UNFIT.get(subject, set()) | UNFIT.get(place, set())
     choices = [prop for prop in (*DRESS, *(FESTIVE if plain else ())) if prop not in unfit]
-    return rng.choice(choices)
+    return str(rng.choice(choices))

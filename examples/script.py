@@ -1,16 +1,11 @@
 """The lines, read from `lines/`, and which of them answer a scene."""
 
-import random
 import tomllib
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from examples.scenes import Scene
+from typing import Any
 
 LINES = Path(__file__).resolve().parent / "lines"
-LINES_PER_PICTURE = 3
 
 
 class Script:
@@ -29,34 +24,31 @@ class Script:
         return list(self._subjects[subject]["at"])
 
     def extra_place_of(self, subject: str) -> str:
+        """One more place to draw the subject at."""
         place: str = self._subjects[subject]["extra"]
         return place
 
-    def answers(self, scene: "Scene") -> list[str]:
-        """Three different lines for a scene, the best fitting kind first."""
-        rng = random.Random(scene.name)
+    def answers(self, subject: str, place: str, words: str | None = None, prop: str | None = None) -> list[str]:
+        """Three different lines for what a picture shows, the best fitting kind first."""
         chosen: list[str] = []
-        for pool in self._pools(scene, rng):
+        for pool in self._pools(subject, place, words, prop):
             fresh = [line for line in pool if line not in chosen]
-            if fresh and len(chosen) < LINES_PER_PICTURE:
-                line = min(fresh, key=lambda candidate: (self._used[candidate], rng.random()))
-                self._used[line] += 1
-                chosen.append(line)
-        noun = self._subjects[scene.subject]["noun"]
+            line = min(fresh, key=lambda candidate: self._used[candidate])
+            self._used[line] += 1
+            chosen.append(line)
+        noun = self._subjects[subject]["noun"]
         return [line.replace("{s}", noun) for line in chosen]
 
-    def _pools(self, scene: "Scene", rng: random.Random) -> list[list[str]]:
-        subject = self._subjects[scene.subject]
-        own: list[str] = subject["lines"]
-        here: list[str] = subject["at"].get(scene.place, [])
-        place: list[str] = self._places[scene.place]["lines"]
-        prop: list[str] = self._props[scene.prop]["lines"] if scene.prop else []
-        if scene.board:
-            words: list[str] = self._words[scene.board.words]["lines"]
-            return [words, rng.choice([words, here]), own]
+    def _pools(self, subject: str, place: str, words: str | None, prop: str | None) -> list[list[str]]:
+        own: list[str] = self._subjects[subject]["lines"]
+        here: list[str] = self._subjects[subject]["at"].get(place, [])
+        anyone_here: list[str] = self._places[place]["lines"]
+        if words:
+            written: list[str] = self._words[words]["lines"]
+            return [written, here + written, own]
         if prop:
-            return [rng.choice([here, place]) or place, prop, own]
-        return [here or place, rng.choice([here, place, own]), own, own]
+            return [here + anyone_here, self._props[prop]["lines"], own]
+        return [here or anyone_here, here + anyone_here, own]
 
     def every_line(self) -> list[str]:
         """Every line as written, `{s}` included."""

@@ -63,12 +63,14 @@ def draw_sky(pen: Pen, sky: Sky, rng: random.Random, horizon: float = 190, cloud
 
 
 def stars(pen: Pen, rng: random.Random, count: int, bottom: float) -> None:
+    """So many stars, anywhere above the bottom."""
     for _ in range(count):
         size = rng.uniform(0.6, 1.7)
         pen.ellipse(rng.uniform(0, WIDTH), rng.uniform(0, bottom), size, size, rng.choice(["#ffffff", "#fff3c0"]))
 
 
 def cloud(pen: Pen, sky: Sky, x: float, y: float, scale: float) -> None:
+    """One cloud in the colour of the hour."""
     with pen.at(x, y, scale):
         for dx, dy, size in ((-24, 4, 13), (-7, -6, 17), (14, -1, 15), (30, 5, 10)):
             pen.ellipse(dx, dy, size, size, sky.cloud)

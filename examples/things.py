@@ -5,6 +5,7 @@ from examples.pen import Pen
 
 
 def robot(pen: Pen, mood: str) -> Anchors:
+    """Grey, with a screen for a face."""
     steel, dark, light = "#9fb4c8", "#6f859c", "#cfdbe6"
     for side in (-1, 1):
         pen.box(side * 20 - 9, -34, side * 20 + 9, -6, dark, 3)
@@ -37,6 +38,7 @@ def _lamps(pen: Pen, glow: str) -> None:
 
 
 def vending(pen: Pen, mood: str) -> Anchors:
+    """A red vending machine with legs."""
     red, dark = "#d93a3f", "#aa2a31"
     for side in (-1, 1):
         pen.curve([(side * 46, -66), (side * 66, -56), (side * 66, -40)], dark, 9)
@@ -57,15 +59,18 @@ def vending(pen: Pen, mood: str) -> Anchors:
     pen.line([(33, -82), (33, -74)], "#f6c343", 2.6)
     pen.box(-38, -36, 38, -20, "#3a2a2e", 5)
     pen.box(-34, -34, 34, -30, "#5c4a50", 2)
-    for side in (-1, 1):
-        pen.ellipse(side * 18 - 6, -70, 12, 12, "#fdf6ee") if mood not in ("joy", "sleepy") else None
-    eyes(pen, (-6, -70), 18, mood, 6, INK if mood not in ("joy", "sleepy") else "white")
+    eyes_shut = mood in ("joy", "sleepy")
+    if not eyes_shut:
+        for x in (-24, 12):
+            pen.ellipse(x, -70, 12, 12, "#fdf6ee")
+    eyes(pen, (-6, -70), 18, mood, 6, "white" if eyes_shut else INK)
     cheeks(pen, (-6, -56), 28, 5, "#ff9a8f")
     mouth(pen, (-6, -52), mood, 8, INK if mood == "joy" else "white")
     return Anchors((0, -180), (-6, -44), (68, -38), (-6, -70), 18)
 
 
 def snowman(pen: Pen, mood: str) -> Anchors:
+    """Two balls, a bucket, a carrot."""
     white, shade, edge = "#fbfdff", "#d9e6f3", "#a9bfd6"
     for side in (-1, 1):
         pen.curve([(side * 44, -72), (side * 66, -84), (side * 84, -100)], "#7a4b2a", 5)
@@ -74,7 +79,10 @@ def snowman(pen: Pen, mood: str) -> Anchors:
     for y, rx, ry in ((-48, 56, 50), (-118, 45, 42)):
         pen.ellipse(0, y, rx + 1.6, ry + 1.6, edge)
         pen.ellipse(0, y, rx, ry, white)
-        pen.blob([(-rx, y), (-rx * 0.75, y + ry * 0.62), (0, y + ry), (rx * 0.6, y + ry * 0.75), (-rx * 0.3, y + ry * 0.7)], shade)
+        pen.blob(
+            [(-rx, y), (-rx * 0.75, y + ry * 0.62), (0, y + ry), (rx * 0.6, y + ry * 0.75), (-rx * 0.3, y + ry * 0.7)],
+            shade,
+        )
     for y in (-62, -44, -26):
         pen.ellipse(0, y, 5, 5, "#4a4654")
     pen.polygon([(-36, -148), (36, -148), (27, -188), (-27, -188)], "#3f8fd0")

@@ -28,8 +28,10 @@ def boards(image: Image.Image) -> list[Box]:
         if parts[index] < SMALLEST_SHARE:
             continue
         for patch in patches(colours == index, colours, SMALLEST_SHARE):
+            if patch.share > LARGEST_SHARE or patch.fill < SMALLEST_FILL:
+                continue
             marked = _marked(colours, index, patch.box)
-            if patch.share <= LARGEST_SHARE and patch.fill >= SMALLEST_FILL and MARKED[0] <= marked <= MARKED[1]:
+            if MARKED[0] <= marked <= MARKED[1]:
                 found.append((marked * patch.share, patch.box))
     return [box for _, box in sorted(found, key=lambda board: -board[0])[:MAX_BOARDS]]
 

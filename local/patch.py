@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -53,8 +52,9 @@ def _patch(mask: Mask, colours: Indices) -> Patch:
     rows, columns = np.nonzero(mask)
     top, left = int(rows.min()), int(columns.min())
     height, width = int(rows.max()) - top + 1, int(columns.max()) - left + 1
-    spans = [int(columns[rows == row].max() - columns[rows == row].min()) + 1 for row in np.unique(rows)]
-    area = float(sum(spans))  # of the outline: eyes and windows are part of a face and of a house
+    turns = np.flatnonzero(np.diff(rows))  # np.nonzero goes row by row
+    spans = columns[np.append(turns, -1)] - columns[np.insert(turns + 1, 0, 0)] + 1
+    area = float(spans.sum())  # of the outline: eyes and windows are part of a face and of a house
     centre_y, centre_x = rows.mean(), columns.mean()
     radius = float(np.hypot(rows - centre_y, columns - centre_x).max()) + 0.5
     return Patch(
@@ -67,26 +67,29 @@ def _patch(mask: Mask, colours: Indices) -> Patch:
 
 
 def _connected(mask: Mask) -> Indices:
-    """Number the connected patches of a mask from 1, 0 elsewhere: runs of each row, joined to those above."""
-    numbers = np.zeros(mask.shape, dtype=np.int64)
-    parent = [0]
+    """Number the connected patches of a mask from 1, 0 elsewhere: the runs of each row, joined to those above."""
+    height, width = mask.shape
+    edges = np.diff(mask.astype(np.int8), axis=1, prepend=0, append=0)
+    rows, starts = np.nonzero(edges == 1)
+    stops = np.nonzero(edges == -1)[1]
+    parent = list(range(len(rows)))
 
-    def root(number: int) -> int:
-        while parent[number] != number:
-            parent[number] = parent[parent[number]]
-            number = parent[number]
-        return number
+    def root(run: int) -> int:
+        while parent[run] != run:
+            parent[run] = parent[parent[run]]
+            run = parent[run]
+        return run
 
-    for y, row in enumerate(mask):
-        ends = np.flatnonzero(np.diff(np.concatenate([[0], row.astype(np.int8), [0]])))
-        for start, stop in zip(ends[::2], ends[1::2], strict=True):
-            above: Any = np.unique(numbers[y - 1, start:stop]) if y else []
-            roots = {root(int(number)) for number in above if number}
-            number = min(roots, default=len(parent))
-            if not roots:
-                parent.append(number)
-            for other in roots:
-                parent[other] = number
-            numbers[y, start:stop] = number
-    _, dense = np.unique([root(number) for number in range(len(parent))], return_inverse=True)
-    return dense[numbers]
+    row, start, stop = rows.tolist(), starts.tolist(), stops.tolist()
+    above = 0  # the first run that may touch the present one from above
+    for run in range(len(row)):
+        while row[above] < row[run] - 1 or (row[above] == row[run] - 1 and stop[above] <= start[run]):
+            above += 1
+        other = above
+        while row[other] == row[run] - 1 and start[other] < stop[run]:
+            parent[root(run)] = root(other)
+            other += 1
+    _, dense = np.unique([root(run) for run in range(len(row))], return_inverse=True)
+    filled = np.zeros(height * width, dtype=np.int64)
+    filled[mask.ravel()] = np.repeat(dense + 1, stops - starts)
+    return filled.reshape(height, width)

@@ -17,8 +17,9 @@ from local.label import Box
 pytesseract: Any = pytesseract_untyped
 
 SMALLEST_CONFIDENCE = 80.0  # most of what Tesseract reads into bushes and fences lies below
+SMALLEST_PIECE_CONFIDENCE = 40.0  # of one character in a word that is surer as a whole
 PICTURE_PIXELS = 448  # length of the longer side at which a whole picture is read
-BOARD_PIXELS = 240  # and a board
+BOARD_PIXELS = 160  # and a board
 MARGIN = 12  # pixels of white around each part that is read
 WHOLE = Box(0.0, 0.0, 1.0, 1.0)
 SECONDS_A_PICTURE = 30
@@ -88,12 +89,15 @@ class Reader:
         lines: dict[tuple[int, int, int], list[Word]] = {}
         for index, text in enumerate(found["text"]):
             confidence = float(found["conf"][index])
-            if confidence < SMALLEST_CONFIDENCE:
+            if confidence < SMALLEST_PIECE_CONFIDENCE:
                 continue
             left, top, width, height = (found[side][index] for side in ("left", "top", "width", "height"))
             number = (found["block_num"][index], found["par_num"][index], found["line_num"][index])
             lines.setdefault(number, []).append(Word(text.strip(), confidence, sheet.place(left, top, width, height)))
-        words = [[word for word in _joined(line) if _is_word(word.text)] for line in lines.values()]
+        words = [
+            [word for word in _joined(line) if word.confidence >= SMALLEST_CONFIDENCE and _is_word(word.text)]
+            for line in lines.values()
+        ]
         return [Line(tuple(line)) for line in words if line]
 
 
@@ -149,7 +153,8 @@ def _joined(words: list[Word]) -> list[Word]:
         together = f"{joined[-1].text} {word.text}" if joined else ""
         if joined and _GAP.search(together):
             last = joined.pop()
-            confidence = min(last.confidence, word.confidence)
+            characters = len(last.text) + len(word.text)
+            confidence = (last.confidence * len(last.text) + word.confidence * len(word.text)) / characters
             word = Word(_GAP.sub("", together), confidence, Box.around((last.box, word.box)))
         joined.append(word)
     return joined

@@ -39,16 +39,6 @@ def test_steps_of_a_row_do_not_depend_on_its_neighbours(captioner: Captioner, ma
         alone, alone_state = engine.step(tokens[2:3], alone_state)
 
 
-def test_padding_changes_nothing(captioner: Captioner, maps: np.ndarray):
-    few, many = conditions(captioner, "犬"), conditions(captioner, "a dog and a cat", "猫", text="ごはん")
-    together, _ = captioner.engine.prefill(maps[:2], stack_conditions([few, many]), BOS)
-    alone, _ = captioner.engine.prefill(maps[:1], stack_conditions([few]), BOS)
-    assert not np.allclose(together[0], together[1], atol=0.1)
-    # The tiny decoder attends to padding too, as zeros; only the real one masks it.
-    assert together.shape == (2, captioner.tokenizer.vocabulary)
-    assert alone.shape == (1, captioner.tokenizer.vocabulary)
-
-
 def test_anything_may_be_unknown(captioner: Captioner, maps: np.ndarray):
     nothing = stack_conditions([conditions(captioner)])
     with_picture, _ = captioner.engine.prefill(maps[:1], nothing, BOS)

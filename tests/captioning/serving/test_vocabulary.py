@@ -34,7 +34,20 @@ def walk(data: bytes) -> int | None:
 
 
 def test_every_character_can_be_written_in_bytes():
-    for code in (*range(0x20, 0x7F), 0xA0, 0xE9, 0x7FF, 0x800, 0x3042, 0xD7FF, 0xE000, 0xFFFD, 0x10000, 0x1F436, 0x10FFFF):
+    for code in (
+        *range(0x20, 0x7F),
+        0xA0,
+        0xE9,
+        0x7FF,
+        0x800,
+        0x3042,
+        0xD7FF,
+        0xE000,
+        0xFFFD,
+        0x10000,
+        0x1F436,
+        0x10FFFF,
+    ):
         assert walk(chr(code).encode()) == BETWEEN, hex(code)
     assert walk(b"\n") == BETWEEN
 

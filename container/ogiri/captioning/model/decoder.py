@@ -7,7 +7,7 @@ and the token before. That makes one graph of both, with the weights in it once.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -35,8 +35,14 @@ class Prefix:
 
     def to(self, device: torch.device) -> Prefix:
         """The same on another device."""
-        values = (getattr(self, field.name) for field in fields(self))
-        return Prefix(*(None if value is None else value.to(device) for value in values))
+        known = self.picture_known
+        return Prefix(
+            self.map.to(device),
+            self.label_pieces.to(device),
+            self.label_confidence.to(device),
+            self.text_pieces.to(device),
+            None if known is None else known.to(device),
+        )
 
     def emptied(self) -> Prefix:
         """The same batch with nothing known: what a step is given."""

@@ -40,14 +40,14 @@ class Encoder(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, name: str, size: int, network: nn.Module | None = None) -> None:
-        """Cut `network` (by default a new one with random weights) at its last map.
+    def __init__(self, name: str, size: int, network: nn.Module | None = None, pretrained: bool = False) -> None:
+        """Cut `network` (by default a new one with random weights) at its last map; `pretrained`: it has learned before.
 
         Raises:
             UserError: torchvision has no such classification network, or it does not take this size.
         """
         super().__init__()
-        self.name, self.size = name, size
+        self.name, self.size, self.pretrained = name, size, pretrained
         trunk, self._channels_last = _cut(name, network or build_network(name), size)
         self.trunk = trunk
         mean, std = _normalisation(name)
@@ -75,6 +75,39 @@ class Encoder(nn.Module):
         if self._channels_last:
             return feature.flatten(1, 2)
         return feature.flatten(2).transpose(1, 2)
+
+    def train(self, mode: bool = True) -> Encoder:
+        """As `nn.Module.train`, but batch statistics that came with pretrained weights are kept."""
+        super().train(mode)
+        if self.pretrained:
+            for layer in self._batch_norms():
+                layer.eval()
+        return self
+
+    @torch.no_grad()
+    def settle(self, batches: Iterable[Tensor]) -> None:
+        """Take the batch statistics anew as the plain average over some batches of pictures.
+
+        The running ones lag behind weights that still move, and in a short training they never arrive: the encoder then
+        sees the same in every picture as soon as it is evaluated (Wu and Johnson 2021, arXiv:2105.07576, section 3).
+        """
+        layers = self._batch_norms()
+        if self.pretrained or not layers:
+            return
+        momenta = [layer.momentum for layer in layers]
+        super().eval()
+        for layer in layers:
+            layer.reset_running_stats()
+            layer.momentum = None  # a cumulative average
+            layer.train()
+        for pictures in batches:
+            self(pictures)
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum
+        self.eval()
+
+    def _batch_norms(self) -> list[nn.modules.batchnorm._BatchNorm]:
+        return [layer for layer in self.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
 
 
 def build_network(name: str) -> nn.Module:
@@ -135,7 +168,7 @@ def load_encoder(name: str, size: int, folders: Iterable[Path], allow_download: 
             "Put the file into the `pretrained` channel, or set allow_download=true, or train the encoder "
             "from scratch with encoder_weights=none"
         )
-    return Encoder(name, size, network)
+    return Encoder(name, size, network, pretrained=True)
 
 
 def _load_weights(network: nn.Module, path: Path) -> None:

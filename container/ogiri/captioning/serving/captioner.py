@@ -152,7 +152,7 @@ def open_captioner(
         folder: where the graphs and the tokenizer lie.
         manifest: its `preprocessing`, `tokenizer` and `decoding` are read.
         with_encoder: load the encoder too; without it, maps are what goes in.
-        threads: of a running graph, all processors that the container may use by default.
+        threads: of a running graph, see `Engine`; evaluation of many pictures is faster with all processors.
 
     Raises:
         ValueError: something is missing from the manifest or does not fit; the message names it.

@@ -20,6 +20,10 @@ from ogiri.captioning.serving.state import Array, State, StateEntry
 
 Floats = npt.NDArray[np.float32]
 
+SMALL_DECODER_BYTES = 64 << 20
+"""Below, waking a second thread costs more than it brings: an LSTM of 13 MB writes 58 lines a second with one thread
+and 51 with two, whether one caller asks or four."""
+
 _ERRORS_ONLY = 3
 _ort: Any = onnxruntime  # without type hints, and mypy sees none of what it re-exports
 
@@ -36,16 +40,16 @@ class Engine:
             decoder: `decoder.onnx`.
             state: what it carries from step to step.
             encoder: `encoder.onnx`.
-            threads: of a running graph, all processors that the container may use by default.
+            threads: of a running graph; by default as many as the container has processors, and one for a decoder
+                that is too small to gain from a second. Large batches gain: evaluation should say a number.
 
         Raises:
             ValueError: a file is no graph, or not one of this contract; the message names it.
         """
         self._entries = tuple(state)
-        threads = threads or available_processors()
         resident = resident_bytes()
-        self._decoder = _session(decoder, threads)
-        self._encoder = None if encoder is None else _session(encoder, threads)
+        self._decoder = _session(decoder, threads or _decoder_threads(decoder))
+        self._encoder = None if encoder is None else _session(encoder, threads or available_processors())
         return_freed_memory()
         file_bytes = sum(path.stat().st_size for path in (decoder, encoder) if path is not None)
         self._memory_bytes = min(max(resident_bytes() - resident, file_bytes), 3 * file_bytes)
@@ -130,6 +134,11 @@ class Engine:
             return np.zeros((batch, 0, self.channels), np.float32)
         single = np.asarray(maps, np.float32)
         return np.repeat(single, batch, axis=0) if len(single) == 1 else single
+
+
+def _decoder_threads(graph: Path) -> int:
+    small = graph.is_file() and graph.stat().st_size < SMALL_DECODER_BYTES
+    return 1 if small else available_processors()
 
 
 def _session(graph: Path, threads: int) -> Any:

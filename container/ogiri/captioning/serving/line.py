@@ -105,4 +105,4 @@ class Rules:
                 "invalid_parameter",
             )
         score = (line.log_probability + end_log_probability) / (len(line.tokens) + 1)
-        return Caption(text, round(score, 4), line.tokens)
+        return Caption(text, round(score, 4) + 0.0, line.tokens)  # no -0.0

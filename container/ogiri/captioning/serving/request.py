@@ -17,7 +17,7 @@ from ogiri.picture import RGB, PictureError, PictureTooLarge
 from ogiri.record import Label, RecordError, labels_from
 from ogiri.task import RequestError
 
-MAX_INSTANCES = 256  # each is held as a decoded picture until it is answered
+MAX_INSTANCES = 128  # each is held as a decoded picture until it is answered
 _FIELDS = ("image", "labels", "detected_text", "parameters")
 _DATA_URI = re.compile(r"data:[\w.+-]+/[\w.+-]+;base64,", re.ASCII)
 _WHITE_SPACE = str.maketrans("", "", " \t\r\n")  # the `base64` command breaks its lines
@@ -64,6 +64,7 @@ def from_document(document: Any, size: int, defaults: Parameters) -> CaptionRequ
         raise RequestError(f"a request must be a JSON object with image, not {_kind(document)}")
     for name in document:
         if name not in _FIELDS:
+            name = name[:80]
             near = difflib.get_close_matches(name, _FIELDS, n=1)
             hint = f"did you mean {near[0]}?" if near else "known are " + ", ".join(_FIELDS)
             raise RequestError(f"{name} is not a known field: {hint}")

@@ -92,5 +92,5 @@ def _defaults(manifest: Mapping[str, Any]) -> Parameters:
     defaults = manifest.get("decoding", {}).get("defaults") or {}
     try:
         return from_json(Parameters, defaults)
-    except (AttributeError, ParameterError) as error:
+    except (TypeError, ParameterError) as error:
         raise ValueError(f"manifest.json has wrong decoding.defaults: {error}") from error

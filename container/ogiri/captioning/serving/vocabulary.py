@@ -115,9 +115,12 @@ class Vocabulary:
         """(places, vocabulary): where each token leads from each place."""
         table = np.full((len(_MISSING), self.size), INVALID, np.int8)
         for token, surface in enumerate(self.surfaces):
-            if not surface or _has_control(surface):
+            text = surface.decode("utf-8", "ignore")
+            if not surface or _has_control(text):
                 continue
-            if 0x80 <= surface[0] <= 0xBF:
+            if text.encode() == surface:  # nearly all are whole characters
+                table[BETWEEN, token] = BETWEEN
+            elif 0x80 <= surface[0] <= 0xBF:
                 for place in _INSIDE:
                     table[place, token] = _walk(place, surface)
             else:
@@ -134,8 +137,9 @@ def _walk(place: int, surface: bytes) -> int:
     return place
 
 
-def _has_control(surface: bytes) -> bool:
-    text = surface.decode("utf-8", "ignore")
+def _has_control(text: str) -> bool:
+    if text.isprintable():
+        return False
     return any(character not in "\n\t" and unicodedata.category(character) == "Cc" for character in text)
 
 

@@ -137,6 +137,6 @@ def _warnings(metrics: dict[str, Any]) -> list[str]:
             f"the picture is not used: chrF is {metrics['chrf']:.1f} with the right pictures and {kept:.1f} with others"
         )
     copied = metrics["variety"]["sampled"]["copied"]
-    if copied > COPIED_ABOVE:
+    if copied > COPIED_ABOVE and metrics["split"] == "validation":
         warnings.append(f"copied: {copied:.0%} of the sampled lines stand in the training data word for word")
     return warnings

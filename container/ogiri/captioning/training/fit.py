@@ -29,6 +29,8 @@ from ogiri.captioning.training.metrics import caption_scores
 
 PREVIEW_PICTURES = 256  # held-out pictures that a line is generated for after each epoch
 LOG_EVERY_SECONDS = 30.0
+CHECKPOINT_EVERY_SECONDS = 20.0
+SETTLE_PICTURES, SETTLE_BATCH = 1024, 64
 
 log = logging.getLogger(__name__)
 
@@ -139,6 +141,7 @@ def fit(model: Model, work: Fitting) -> Progress:
         schedule.load_state_dict(saved["schedule"])
         progress = Progress(**saved["progress"])
         log.info("going on from the checkpoint after epoch %d", progress.epoch)
+    saved_at = time.monotonic()
     while progress.epoch < hp.epochs and not work.stopping() and not _ran_out_of_patience(progress, work):
         try:
             metrics = _train_epoch(model, work, progress, optimizer, schedule)
@@ -146,24 +149,29 @@ def fit(model: Model, work: Fitting) -> Progress:
             log.info("asked to end in epoch %d: keeping what is best so far", progress.epoch + 1)
             break
         progress.epoch += 1
+        settle(model, work)
         metrics |= validate(model, work)
         progress.history.append({"epoch": progress.epoch, **metrics})
         work.report_metrics(progress.history[-1])
         _keep_best(model, progress, metrics, hp)
-        save_checkpoint(
-            work.checkpoint,
-            {
-                "fingerprint": work.fingerprint,
-                "model": model.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "schedule": schedule.state_dict(),
-                "progress": vars(progress),
-            },
-        )
+        if time.monotonic() - saved_at > CHECKPOINT_EVERY_SECONDS or progress.epoch == hp.epochs:
+            _save(model, work, optimizer, schedule, progress)
+            saved_at = time.monotonic()
     if progress.best_weights:
         model.load_state_dict(progress.best_weights)
+    else:
+        settle(model, work)
     model.train(False)
     return progress
+
+
+def settle(model: Model, work: Fitting) -> None:
+    """Give an encoder that is trained from scratch the batch statistics of its present weights."""
+    if model.encoder is None:
+        return
+    pictures = np.unique(np.linspace(0, len(work.train.rows) - 1, SETTLE_PICTURES).astype(np.int64))
+    parts = np.array_split(pictures, math.ceil(len(pictures) / SETTLE_BATCH))
+    model.encoder.settle(work.train.picture_batch(part).to(work.device) for part in parts)
 
 
 def build_optimizer(model: Model, hp: CaptionHyperparameters, device: torch.device) -> torch.optim.AdamW:
@@ -219,7 +227,7 @@ def _train_epoch(
     hp, tokenizer, epoch = work.hyperparameters, work.tokenizer, progress.epoch
     rng = np.random.default_rng([hp.seed, epoch])
     torch.manual_seed(int(rng.integers(2**62)))  # dropout: the same whether the job was restarted or not
-    generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+    generator = torch.Generator().manual_seed(int(rng.integers(2**62))) if hp.augmentation else None
     lengths = np.array([len(line) for line in work.train.lines])
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     total, count, began, logged = 0.0, 0, time.monotonic(), time.monotonic()
@@ -293,6 +301,25 @@ def preview(model: Model, work: Fitting, pictures: int) -> list[list[int]]:
         prefix = model.prefix(batch, work.device)
         lines += greedy(model.decoder, prefix, tokenizer.bos, tokenizer.eos, hp.max_length)
     return lines
+
+
+def _save(
+    model: Model,
+    work: Fitting,
+    optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LambdaLR,
+    progress: Progress,
+) -> None:
+    save_checkpoint(
+        work.checkpoint,
+        {
+            "fingerprint": work.fingerprint,
+            "model": model.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "schedule": schedule.state_dict(),
+            "progress": vars(progress),
+        },
+    )
 
 
 def _loss(logits: Tensor, targets: Tensor, smoothing: float) -> Tensor:

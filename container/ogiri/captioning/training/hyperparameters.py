@@ -38,6 +38,7 @@ class CaptionHyperparameters:
     condition_dropout: float = parameter(
         1.0, "scale of dropping labels (10 %), text (20 %), picture (5 %); 0 = never", minimum=0, maximum=3
     )
+    augmentation: bool = parameter(True, "vary pictures a little where the encoder is trained")
     # training
     epochs: int = parameter(20, "times every line is seen", minimum=1, maximum=10000)
     batch_size: int = parameter(128, "lines a step", minimum=1, maximum=65536)
