@@ -16,7 +16,8 @@ from local.colour import COLOURS, Indices, named, shares
 from local.label import SeenLabel
 from local.patch import Patch, patches
 
-SIZE = 96  # pictures are measured at SIZE × SIZE pixels
+LONGER_SIDE = 112  # pixels at which pictures are measured
+SHORTEST_SIDE = 12
 SMALLEST_SHARE = 0.006  # of the picture: a smaller patch is noise
 BACKGROUND_SHARE = 0.12  # of the border: a colour with more of it belongs to the background
 MAX_OBJECTS = 8
@@ -25,11 +26,14 @@ SUREST = 99.9
 
 def labels(image: Image.Image) -> list[SeenLabel]:
     """What can be measured, surest first."""
-    small = image.convert("RGB").resize((SIZE, SIZE), Image.Resampling.BOX)
+    scale = LONGER_SIDE / max(image.size)
+    size = [max(SHORTEST_SIDE, round(side * scale)) for side in image.size]
+    small = image.convert("RGB").resize((size[0], size[1]), Image.Resampling.BOX)
     colours = named(small)
     luminance = np.asarray(small.convert("L"), dtype=np.float64) / 255.0
     objects = _foreground(colours)
     seen = [
+        *_figure(colours),
         *_objects(objects),
         *_scene(colours, luminance),
         *_regions(colours),
@@ -47,23 +51,35 @@ def _between(value: float, surely_not: float, surely: float) -> float:
     return max(0.0, min(SUREST, 100.0 * (value - surely_not) / (surely - surely_not)))
 
 
+def _figure(colours: Indices) -> list[SeenLabel]:
+    """The colours that the middle has more of than the sides: those of whatever stands there."""
+    height, width = colours.shape
+    lower = colours[height // 3 :]
+    middle = shares(lower[:, int(width * 0.3) : int(width * 0.7)])
+    sides = shares(np.concatenate([lower[:, : int(width * 0.15)], lower[:, int(width * 0.85) :]], axis=1))
+    return [
+        SeenLabel(f"{name} Figure", _between(float(middle[index] - sides[index]), 0.0, 0.15), (name,))
+        for index, name in enumerate(COLOURS)
+    ]
+
+
 def _palette(colours: Indices) -> list[SeenLabel]:
     parts = shares(colours)
     return [
-        SeenLabel(name, _between(float(parts[index]), 0.0, 0.12), ("Color",)) for index, name in enumerate(COLOURS)
-    ] + [SeenLabel("Colorful", _between(float((parts > 0.04).sum()), 2, 6))]
+        SeenLabel(name, _between(float(parts[index]), 0.0, 0.3), ("Color",)) for index, name in enumerate(COLOURS)
+    ] + [SeenLabel("Colorful", _between(float((parts > 0.04).sum()), 3, 9))]
 
 
 def _regions(colours: Indices) -> list[SeenLabel]:
-    third = SIZE // 3
+    rows, columns = (side // 3 for side in colours.shape)
     border = np.concatenate(
         [colours[:4].ravel(), colours[-4:].ravel(), colours[:, :4].ravel(), colours[:, -4:].ravel()]
     )
     regions = {
         "Background": border,
-        "Center": colours[third:-third, third:-third],
-        "Top": colours[:third],
-        "Bottom": colours[-third:],
+        "Center": colours[rows:-rows, columns:-columns],
+        "Top": colours[:rows],
+        "Bottom": colours[-rows:],
     }
     seen = []
     for place, pixels in regions.items():
@@ -75,7 +91,7 @@ def _regions(colours: Indices) -> list[SeenLabel]:
 
 
 def _scene(colours: Indices, luminance: npt.NDArray[np.float64]) -> list[SeenLabel]:
-    third = SIZE // 3
+    third = len(colours) // 3
     top, bottom = shares(colours[:third]), shares(colours[-third:])
     brightness = float(luminance.mean())
     return [

@@ -30,6 +30,7 @@ from ogiri.captioning.training.metrics import caption_scores
 PREVIEW_PICTURES = 256  # held-out pictures that a line is generated for after each epoch
 LOG_EVERY_SECONDS = 30.0
 CHECKPOINT_EVERY_SECONDS = 20.0
+PROFILED_STEPS = 10
 SETTLE_PICTURES, SETTLE_BATCH = 1024, 64
 
 log = logging.getLogger(__name__)
@@ -107,6 +108,7 @@ class Fitting:
         fingerprint: of data and hyperparameters; a checkpoint of another is not used.
         stopping: true once the job is asked to end.
         report_metrics: takes the metrics of an epoch.
+        trace: file for a trace of the first steps, None for no trace.
     """
 
     train: Examples
@@ -119,6 +121,7 @@ class Fitting:
     fingerprint: str
     stopping: Callable[[], bool]
     report_metrics: Callable[[Mapping[str, float]], None]
+    trace: Path | None = None
 
 
 class Stopped(Exception):
@@ -234,6 +237,7 @@ def _train_epoch(
     batches = batch_order(lengths, hp.batch_size, rng)
     model.train(True)
     bar = tqdm(batches, f"epoch {epoch + 1}/{hp.epochs}", leave=False, disable=not sys.stderr.isatty(), unit="batch")
+    profiler = _profiler(work.trace if progress.steps == 0 else None)
     for done, lines in enumerate(bar, 1):
         batch = collate(work.train, lines, tokenizer.bos, tokenizer.eos, rng, hp.condition_dropout)
         with autocast(hp.precision, work.device):
@@ -245,6 +249,9 @@ def _train_epoch(
         optimizer.step()
         schedule.step()
         progress.steps += 1
+        if profiler is not None and done == min(PROFILED_STEPS, len(batches)):
+            _write_trace(profiler, work.trace)
+            profiler = None
         tokens = int((batch.targets != IGNORED).sum())
         total, count = total + loss.item() * tokens, count + tokens
         if not math.isfinite(total):
@@ -301,6 +308,20 @@ def preview(model: Model, work: Fitting, pictures: int) -> list[list[int]]:
         prefix = model.prefix(batch, work.device)
         lines += greedy(model.decoder, prefix, tokenizer.bos, tokenizer.eos, hp.max_length)
     return lines
+
+
+def _profiler(trace: Path | None) -> torch.profiler.profile | None:
+    if trace is None:
+        return None
+    profiler = torch.profiler.profile()
+    profiler.start()
+    return profiler
+
+
+def _write_trace(profiler: torch.profiler.profile, trace: Path | None) -> None:
+    profiler.stop()
+    profiler.export_chrome_trace(str(trace))
+    log.info("trace of the first steps in %s:\n%s", trace, profiler.key_averages().table("self_cpu_time_total", 10))
 
 
 def _save(

@@ -55,7 +55,7 @@ class CaptionHyperparameters:
     precision: str = parameter("auto", "auto: bf16 where the hardware has it", choices=("auto", "fp32", "bf16"))
     require_gpu: bool = parameter(False, "fail where no GPU is found")
     allow_download: bool = parameter(False, "fetch encoder weights that lie nowhere")
-    profile: bool = parameter(False, "write a trace of some steps")
+    profile: bool = parameter(False, "write output/data/trace.json, a trace of the first ten steps")
     # export
     quantize: bool = parameter(True, "ship the decoder with 8-bit weights where that costs at most 0.01 nat a token")
     export_weights: bool = parameter(False, "put the training weights into the artifact too")

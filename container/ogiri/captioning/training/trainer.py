@@ -186,6 +186,7 @@ def _fitting(context: TrainingContext, hp: CaptionHyperparameters, dataset: Data
         fingerprint=_job_fingerprint(hp, dataset),
         stopping=context.stopping,
         report_metrics=context.report_metrics,
+        trace=context.output / "trace.json" if hp.profile else None,
     )
 
 
