@@ -59,12 +59,22 @@ def running(
         name = " ".join(os.fspath(part) for part in command[:4])
         yield _wait(process, name, ready, log, start_seconds)
     finally:
-        _end(process, stop_seconds)
+        end(process, stop_seconds)
 
 
 def tail(log: Path, lines: int = TAIL_LINES) -> str:
     """The last lines of a log."""
     return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+
+
+def end(process: subprocess.Popen[bytes], seconds: float = STOP_SECONDS) -> None:
+    """End a process with SIGTERM, or with SIGKILL if that takes longer than so many seconds."""
+    process.terminate()
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _wait(process: subprocess.Popen[bytes], name: str, ready: Callable[[], T | None], log: Path, seconds: float) -> T:
@@ -77,12 +87,3 @@ def _wait(process: subprocess.Popen[bytes], name: str, ready: Callable[[], T | N
             return answer
         time.sleep(POLL_SECONDS)
     raise ProcessError(f"{name} did not answer within {seconds:g} s:\n{tail(log)}")
-
-
-def _end(process: subprocess.Popen[bytes], seconds: float) -> None:
-    process.terminate()
-    try:
-        process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()

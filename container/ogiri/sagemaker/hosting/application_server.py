@@ -79,19 +79,17 @@ class ApplicationServer(BaseApplication):
     def _forget_warm_up(self, _arbiter: Arbiter, _worker: Worker) -> None:
         self._warmed_up.unlink(missing_ok=True)
 
-    def _start_loading(self, worker: Worker) -> None:
-        threading.Thread(target=self._load_model, args=(worker,), name="load", daemon=True).start()
+    def _start_loading(self, _worker: Worker) -> None:
+        threading.Thread(target=self._load_model, name="load", daemon=True).start()
 
-    def _load_model(self, worker: Worker) -> None:
+    def _load_model(self) -> None:
         try:
             self._host.load()
         except BaseException as error:
-            if worker.alive:
-                self._report(error)
-                os._exit(Arbiter.WORKER_BOOT_ERROR)
-        else:
-            self._warmed_up.touch()
-            logger.info("ready: %s answers", self._host.predictor().name)
+            self._report(error)
+            os._exit(Arbiter.WORKER_BOOT_ERROR)  # of the process: gunicorn then ends, and does not try again
+        self._warmed_up.touch()
+        logger.info("ready: %s answers", self._host.predictor().name)
 
     def _report(self, error: BaseException) -> None:
         known = isinstance(error, ArtifactError)

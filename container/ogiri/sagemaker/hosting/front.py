@@ -71,11 +71,12 @@ def _fill(template: str, values: Mapping[str, object]) -> str:
 
 def log(line: str) -> None:
     """Put a line that nginx wrote into the log: an error message, or one of its own answers in `log_format own`."""
-    if line.startswith("{"):
-        _log_answer(json.loads(line))
-    elif match := _ERROR_LINE.fullmatch(line):
+    if match := _ERROR_LINE.fullmatch(line):
         logger.log(_LEVELS.get(match[1], logging.ERROR), "nginx: %s", match[2])
-    else:
+        return
+    try:
+        _log_answer(json.loads(line))
+    except (ValueError, KeyError, TypeError):  # anything else: what it says while it reads its configuration
         logger.error("%s", line)
 
 

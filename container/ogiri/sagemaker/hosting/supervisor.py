@@ -24,7 +24,7 @@ from ogiri.task import UserError
 GRACE_SECONDS = 25  # SageMaker sends SIGKILL 30 s after SIGTERM
 END_SECONDS = 3  # how long a child may take to end that has nothing left to do
 
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 logger = logging.getLogger(__name__)
 
@@ -35,8 +35,9 @@ def main() -> int:
     try:
         settings = Settings.from_environment(os.environ)
         logs.configure(settings.log_level)
+        supervisor = Supervisor(settings)  # heeds signals from here on
         with _runtime_folder() as folder:
-            return Supervisor(settings, folder).run()
+            return supervisor.run(folder)
     except UserError as error:
         logger.error("%s", error)
         return 1
@@ -58,23 +59,29 @@ def _runtime_folder() -> Iterator[Path]:
 class Supervisor:
     """Starts nginx and gunicorn, waits for a signal or the end of one of them, and ends both."""
 
-    def __init__(self, settings: Settings, folder: Path) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._folder = folder
         self._stopping = False
         self._unfinished_line = b""
-
-    def run(self) -> int:
-        """Serve; returns the exit code: 0 after a signal, else that of the child which ended without being told to."""
-        command = front.command(self._settings, self._folder)
         self._listen_to_signals()
-        self._gunicorn = child.start("gunicorn", self._run_gunicorn)
+
+    def run(self, folder: Path) -> int:
+        """Serve, with files in `folder`.
+
+        Returns:
+            The exit code: 0 after a signal, else that of the child which ended without being told to.
+
+        Raises:
+            UserError: there is no nginx, or the port cannot be had.
+        """
+        command = front.command(self._settings, folder)
+        self._gunicorn = child.start("gunicorn", lambda: self._run_gunicorn(folder))
         self._nginx = child.start("nginx", lambda: self._run_nginx(command))
         os.close(self._log_writer)
         try:
             self._wait_until(lambda: self._stopping or self._ended() is not None)
             ended = self._ended()
-            return self._finish_requests() if ended is None else self._report(ended)
+            return self._finish_requests() if self._stopping or ended is None else self._report(ended)
         finally:
             self._end_children()
 
@@ -87,13 +94,13 @@ class Supervisor:
         for number in child.SIGNALS:
             signal.signal(number, lambda *_: None)  # the wake-up pipe says which it was
 
-    def _run_gunicorn(self) -> None:
+    def _run_gunicorn(self, folder: Path) -> None:
         os.close(self._log_reader)
         os.close(self._log_writer)
         # Imported by this child alone: it is heavy.
         from ogiri.sagemaker.hosting import application_server
 
-        application_server.run(self._settings, self._folder)
+        application_server.run(self._settings, folder)
 
     def _run_nginx(self, command: list[str]) -> None:
         os.dup2(self._log_writer, 1)

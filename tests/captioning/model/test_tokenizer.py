@@ -1,0 +1,118 @@
+import random
+
+import pytest
+
+from ogiri.captioning.model.tokenizer import Tokenizer, train_tokenizer
+
+LINES = [
+    "犬も歩けば棒に当たる。",
+    "猫が「ごはん」と言った！",
+    "吾輩は猫である。\n名前はまだ無い。",
+    "まさかの展開に犬もびっくり",
+    "ABC で始まる英語の歌",
+    "a dog and a cat",
+]
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return train_tokenizer(LINES * 3, 500)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        *LINES,
+        "一行目\n\n三行目\r\n四行目\n",
+        "🍣と👨‍👩‍👧と🇯🇵",
+        "𠮷野家で𩸽",
+        "ﾊﾝｶｸ ﾊﾟﾋﾟﾌﾟ ＺＥＮＫＡＫＵ ！？～①㍻",
+        "か\u3099と\u304c e\u0301 \ufe0f",  # combining marks stay apart
+        "▁",
+        "a▁b ▁▁ 犬▁",
+        "\tタブ\tと\0ヌル\x1b",
+        "  前も 後ろも  ",
+        "\u3000全角の空白\u3000",
+        "\u2028\u200b\ufeff\x85",
+        "<s></s><unk><0x41>",
+        "\uffff\U0010ffff",
+    ],
+)
+def test_every_text_survives(tokenizer: Tokenizer, text: str):
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+def test_random_unicode_survives(tokenizer: Tokenizer):
+    rng = random.Random(0)
+    ranges = [(0, 0x20), (0x20, 0x7F), (0x80, 0x3000), (0x3000, 0x9FFF), (0x1F300, 0x1FA00), (0, 0x110000)]
+    for _ in range(2000):
+        codes = [rng.randrange(*rng.choice(ranges)) for _ in range(rng.randrange(15))]
+        text = "".join(chr(code) for code in codes if not 0xD800 <= code < 0xE000)
+        assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+@pytest.mark.parametrize(
+    "line", ["犬", "a", "🍣", "𠮷", "▁", "a\0b", " x ", "猫\n", "w" * 1024], ids=lambda line: ascii(line[:4])
+)
+def test_one_line_is_enough(line: str):
+    tokenizer = train_tokenizer([line], 64)
+    for text in (line, "何か別の line\n"):
+        assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+def test_few_lines_give_fewer_tokens_than_asked_for(tokenizer: Tokenizer):
+    assert train_tokenizer(["犬"], 8000).vocabulary < 300
+    assert tokenizer.vocabulary <= 500
+
+
+def test_frequent_words_become_tokens_of_their_own():
+    lines = [f"a {name} runs over the {place}" for name in ("dog", "cat", "horse") for place in ("street", "green")]
+    english = train_tokenizer(lines * 20, 400)
+    assert len(english.encode("the dog runs over the street")) <= 8
+    japanese = train_tokenizer([f"{name}が棒に当たる" for name in ("犬", "猫", "社長", "部長")] * 20, 400)
+    assert len(japanese.encode("社長が棒に当たる")) <= 3
+
+
+def test_label_names_are_covered_beside_the_lines():
+    assert len(train_tokenizer(LINES * 3, 500, ["Dinosaur"] * 20).encode("Dinosaur")) < len("Dinosaur")
+
+
+def test_the_same_lines_give_the_same_bytes():
+    assert train_tokenizer(LINES, 400).model == train_tokenizer(LINES, 400).model
+
+
+def test_unseen_characters_are_spelled_in_bytes(tokenizer: Tokenizer):
+    tokens = tokenizer.encode("鰯")
+    assert [tokenizer.surfaces[token] for token in tokens] == [b"\xe9", b"\xb0", b"\xaf"]
+    assert tokenizer.decode(tokens[:2]) == "\ufffd"
+
+
+def test_a_character_that_was_seen_twice_is_a_token(tokenizer: Tokenizer):
+    seen = {character for line in LINES for character in line} - {" "}
+    split = [character for character in sorted(seen) if len(tokenizer.encode(character)) != 1]
+    assert split == []
+
+
+def test_no_text_encodes_to_begin_end_or_unknown(tokenizer: Tokenizer):
+    special = {0, tokenizer.bos, tokenizer.eos}
+    assert all(tokenizer.surfaces[token] == b"" for token in special)
+    for text in (*LINES, "鰯\0▁<s></s>", "<unk>"):
+        assert not special & set(tokenizer.encode(text))
+
+
+def test_surfaces_are_the_text_piece_by_piece(tokenizer: Tokenizer):
+    text = "犬が a cat と\n踊る🍣"
+    assert b"".join(tokenizer.surfaces[token] for token in tokenizer.encode(text)) == text.encode()
+
+
+def test_reads_its_own_bytes_again(tokenizer: Tokenizer):
+    again = Tokenizer(tokenizer.model)
+    assert (again.vocabulary, again.bos, again.eos) == (tokenizer.vocabulary, 1, 2)
+    assert [again.encode(line) for line in LINES] == [tokenizer.encode(line) for line in LINES]
+
+
+@pytest.mark.parametrize("model", [b"", b"no model", b"\x00" * 64])
+def test_other_bytes_are_refused(model: bytes):
+    with pytest.raises(ValueError, match=r"tokenizer\.model"):
+        Tokenizer(model)
