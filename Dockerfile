@@ -30,6 +30,8 @@ RUN --mount=type=secret,id=pip_conf,target=/etc/pip.conf \
     pip install --require-hashes -r /opt/requirements.txt
 
 COPY container/ /opt/program/
+# Compiled now: a read-only root file system could not keep what every start would compile again.
+RUN python3 -m compileall -q /opt/program
 
 # No ENTRYPOINT: SageMaker's `train` and `serve` replace the command, and both are executables on PATH.
 EXPOSE 8080

@@ -51,7 +51,7 @@ def prepare(base: Path, hyperparameters: Mapping[str, str], channels: Mapping[st
         (config / name).write_text(json.dumps(value, indent=2), encoding="utf-8")
 
 
-def download(s3: Any, bucket: str, prefix: str, folder: Path, progress: Callable[[int, int], None]) -> int:
+def download(s3: Any, bucket: str, prefix: str, folder: Path) -> int:
     """Fetch everything below a prefix into a folder, as SageMaker fills a channel; returns the number of files."""
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
     keys = [entry["Key"] for page in pages for entry in page.get("Contents", ())]
@@ -61,9 +61,7 @@ def download(s3: Any, bucket: str, prefix: str, folder: Path, progress: Callable
         s3.download_file(bucket, key, str(folder / key.removeprefix(prefix)))
 
     with ThreadPoolExecutor(DOWNLOADS) as pool:
-        for done, _ in enumerate(pool.map(fetch, keys), start=1):
-            progress(done, len(keys))
-    return len(keys)
+        return sum(1 for _ in pool.map(fetch, keys))
 
 
 def train(base: Path, environment: Mapping[str, str], log: Path, on_line: Callable[[str], None]) -> None:

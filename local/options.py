@@ -58,7 +58,7 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
     """
     parser = argparse.ArgumentParser(
         prog="python -m local.demo",
-        description="Pictures and lines in, a trained model that answers over HTTP out: the whole loop on this machine.",
+        description="Pictures and lines in, a model that answers over HTTP out, all of it on this machine.",
     )
     parser.add_argument("--csv", type=Path, help="image_url,expected_result[,score]; without it, examples are drawn")
     parser.add_argument("--images", type=Path, help="folder of the pictures that the CSV names by path")

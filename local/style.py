@@ -1,7 +1,8 @@
 """The look of the demo's page: light and dark, from a phone's width on."""
 
 STYLE = """
-:root { --ground: #faf8f4; --card: #fff; --ink: #24211d; --soft: #6d665c; --edge: #e4ddd2; --mark: #c4421a; --second: #2c6e9b }
+:root { --ground: #faf8f4; --card: #fff; --ink: #24211d; --soft: #6d665c; --edge: #e4ddd2; --mark: #c4421a;
+  --second: #2c6e9b }
 @media (prefers-color-scheme: dark) {
   :root { --ground: #171614; --card: #22201d; --ink: #efeae2; --soft: #a89f93; --edge: #3a3631; --mark: #ff8a5c;
     --second: #7cc0ec }

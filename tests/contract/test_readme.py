@@ -1,0 +1,78 @@
+"""What the README says is true: its requests are sent, its tables are fresh, its make targets exist."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from ogiri.captioning.model.tokenizer import train_tokenizer
+from scripts.update_readme import updated
+from tests.captioning.serving import tiny
+from tests.contract.server import SERVE, Server, Starter
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+REQUESTS = [block for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) if "curl" in block]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("opt_ml")
+    tokenizer = train_tokenizer(["犬も歩けば棒に当たる。", "猫が「ごはん」と言った!"] * 5, 400)
+    tiny.write_artifact(folder / "model", tokenizer.model, tokenizer.vocabulary)
+    starter = Starter(tmp_path_factory)
+    server = starter(folder, program=SERVE)
+    server.wait_for_ping(200)
+    yield server
+    starter.stop()
+
+
+def test_the_tables_say_what_the_dataclasses_say():
+    assert updated(README) == README, "run: python scripts/update_readme.py"
+
+
+def test_there_are_requests_to_run():
+    assert len(REQUESTS) == 3
+
+
+@pytest.mark.parametrize("command", REQUESTS)
+def test_the_requests_are_answered(command: str, server: Server, tmp_path: Path):
+    picture = io.BytesIO()
+    Image.effect_noise((64, 48), 90).convert("RGB").save(picture, "jpeg")
+    (tmp_path / "picture.jpg").write_bytes(picture.getvalue())
+    command = command.replace("localhost:8080", f"127.0.0.1:{server.port}")
+    ran = subprocess.run(["bash", "-euo", "pipefail", "-c", command], cwd=tmp_path, capture_output=True, check=True)
+    answer = ran.stdout.decode()
+    if "text/plain" in command:
+        assert 1 <= len(answer) <= 40
+        return
+    captions = json.loads(answer)["captions"]
+    assert len(captions) == (3 if "num_candidates" in command else 1)
+    assert all(
+        caption.keys() == {"text", "score"} and "犬" not in caption["text"] for caption in captions if "犬" in command
+    )
+
+
+def test_the_record_that_is_shown_is_one():
+    from ogiri.record import from_item
+
+    block = next(block for block in re.findall(r"```json\n(.*?)```", README, re.DOTALL) if "ExpectedResult" in block)
+    record = from_item(json.loads(block))
+    assert (record.line, record.labels[0].name, record.detected_text) == ("会議、まだ続く？", "Cat", "本日休業")
+
+
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"\bmake ([a-z]+)", README))))
+def test_the_make_targets_exist(target: str):
+    subprocess.run(["make", "--dry-run", target], cwd=ROOT, capture_output=True, check=True)
+
+
+@pytest.mark.parametrize("link", re.findall(r"\]\(([^)#]+)\)", README))
+def test_the_links_lead_somewhere(link: str):
+    assert (ROOT / link).exists()
