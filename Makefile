@@ -9,7 +9,7 @@ export CSV IMAGES EPOCHS ENCODER PRETRAINED
 PATH := $(CURDIR)/.venv/bin:$(PATH):/usr/sbin
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' Makefile | expand -t 8
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-8s%s\n", $$1, $$2 }' Makefile
 
 setup: ## one .venv for serving, training and development, and nginx
 	@scripts/setup.sh

@@ -17,11 +17,11 @@ Indices = npt.NDArray[np.int64]
 def named(image: Image.Image) -> Indices:
     """(height, width): the index in COLOURS of each pixel of an RGB picture."""
     hue, saturation, value = (plane.astype(np.int64) for plane in np.moveaxis(np.asarray(image.convert("HSV")), -1, 0))
-    name = np.digitize(hue, _HUE_ENDS) % len(_HUE_ENDS) + COLOURS.index("Red")
-    warm = (name == COLOURS.index("Red")) | (name == COLOURS.index("Orange"))
-    name = np.where((name == COLOURS.index("Red")) & (saturation < 130) & (value > 180), COLOURS.index("Pink"), name)
-    name = np.where(warm & (saturation < 110) & (value > 170) & (hue > 8), COLOURS.index("Beige"), name)
-    name = np.where(warm & (value < 160), COLOURS.index("Brown"), name)
+    name = np.digitize(hue, _HUE_ENDS) % len(_HUE_ENDS) + len(GREYS)
+    red, orange = name == COLOURS.index("Red"), name == COLOURS.index("Orange")
+    name = np.where(red & (saturation < 130) & (value > 180), COLOURS.index("Pink"), name)
+    name = np.where(orange & (saturation < 110) & (value > 170), COLOURS.index("Beige"), name)
+    name = np.where((orange | (red & (saturation < 205))) & (value < 170), COLOURS.index("Brown"), name)
     grey = np.where(value > 205, COLOURS.index("White"), COLOURS.index("Gray"))
     name = np.where(saturation < 36, grey, name)
     return np.where(value < 48, COLOURS.index("Black"), name)

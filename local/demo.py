@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -85,15 +86,20 @@ def demo(options: Options) -> None:
         with steps.step(f"Ask for {stage.CANDIDATES} lines for each picture that was held out") as step:
             answered = stage.asked(endpoint, folders, step)
     with steps.step("Write the page") as step:
-        notices = list(rekognition.notices)
-        if options.csv and not options.pretrained:
-            notices.insert(0, stage.NOTICE_LEARNS_TO_SEE)
-        write_page(folders, answered, report, steps, notices)
+        notices = [stage.NOTICE_LEARNS_TO_SEE] if options.csv and not options.pretrained else []
+        write_page(folders, answered, report, steps, rekognition.notices, notices)
         step.result = str(folders.page)
     print(closing(folders, steps))
 
 
-def write_page(folders: Folders, answered: list[Answered], report: Report, steps: Steps, notices: list[str]) -> None:
+def write_page(
+    folders: Folders,
+    answered: list[Answered],
+    report: Report,
+    steps: Steps,
+    sources: Sequence[str],
+    notices: Sequence[str],
+) -> None:
     """index.html."""
     metrics = folders.metrics()
     summary = (
@@ -106,6 +112,7 @@ def write_page(folders: Folders, answered: list[Answered], report: Report, steps
         answered=answered,
         metrics=metrics,
         seconds=steps.seconds,
+        sources=sources,
         notices=[*notices, *(metrics.get("warnings") or ())],
         commands=_commands(folders),
     )
@@ -119,13 +126,14 @@ def closing(folders: Folders, steps: Steps) -> str:
 
 
 def _commands(folders: Folders) -> dict[str, str]:
-    picture = next(iter(sorted(folders.pictures.iterdir())))
-    kind = "image/png" if picture.suffix.lower() == ".png" else "image/jpeg"
+    picture = folders.pictures / folders.samples()[0]["image_key"]
     return {
         "Serve the model again": (
             f'PATH="$PWD/.venv/bin:$PATH:/usr/sbin" SAGEMAKER_BASE_DIR={_shown(folders.hosting)} container/serve'
         ),
-        "Ask it": f"curl -H 'Content-Type: {kind}' --data-binary @{_shown(picture)} localhost:8080/invocations",
+        "Ask it": (
+            f"curl -H 'Content-Type: application/x-image' --data-binary @{_shown(picture)} localhost:8080/invocations"
+        ),
     }
 
 

@@ -17,6 +17,7 @@ LONGER_SIDE = 480  # pixels of an embedded picture
 MOST_BYTES = 60_000  # a smaller JPEG is embedded as it is
 SHOWN_LABELS = 6
 CHART = (560, 160)  # pixels of the curve
+METRICS = {"chrf": "chrF", "cider": "CIDEr", "bleu_4": "BLEU-4"}
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class Page:
         answered: one for each picture.
         metrics: the trainer's metrics.json.
         seconds: step → how long it took.
+        sources: what labels and text were made from, a sentence each.
         notices: what a reader should know about this run.
         commands: title → command to try next.
     """
@@ -65,6 +67,7 @@ class Page:
     answered: Sequence[Answered]
     metrics: Mapping[str, Any]
     seconds: Mapping[str, float]
+    sources: Sequence[str] = ()
     notices: Sequence[str] = ()
     commands: Mapping[str, str] = field(default_factory=dict)
 
@@ -79,7 +82,8 @@ def render(page: Page) -> str:
         '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; '
         "style-src 'unsafe-inline'\">",
         f"<title>{escape(page.title)}</title><style>{STYLE}</style></head><body>",
-        f"<header><h1>{escape(page.title)}</h1><p>{escape(page.summary)}</p></header><main>",
+        f"<header><h1>{escape(page.title)}</h1><p>{escape(page.summary)}</p>",
+        f'<p class="sources">{escape("; ".join(page.sources))}</p></header><main>',
         *_notices(page.notices),
         '<section class="cards">',
         *(_card(answered) for answered in page.answered),
@@ -101,7 +105,7 @@ def _card(answered: Answered) -> str:
     best, *others = answered.candidates or [Candidate("", 0.0)]
     labels = "".join(f"<li>{_label(name, confidence)}</li>" for name, confidence in answered.labels[:SHOWN_LABELS])
     written = (
-        f'<p class="written">Written in it: <q lang="ja">{escape(answered.detected_text)}</q></p>'
+        f'<p class="written">Written in it: <span lang="ja">「{escape(answered.detected_text)}」</span></p>'
         if answered.detected_text
         else ""
     )
@@ -140,14 +144,14 @@ def _measured(metrics: Mapping[str, Any]) -> str:
         "everything": "everything another one’s",
     }
     rows += [(title, shuffled[name]) for name, title in names.items() if name in shuffled]
-    columns = [name for name in ("chrf", "cider", "bleu_4") if name in free]
-    head = "".join(f"<th>{name.replace('_', '-').upper()}</th>" for name in columns)
+    columns = [name for name in METRICS if name in free]
+    head = "".join(f"<th>{METRICS[name]}</th>" for name in columns)
     body = "".join(
         f"<tr><th>{escape(title)}</th>{''.join(f'<td>{_number(values.get(name))}</td>' for name in columns)}</tr>"
         for title, values in rows
     )
     gap = free.get("picture_shuffle_gap") or {}
-    gaps = " and ".join(f"{_number(value)} {name.upper()}" for name, value in gap.items())
+    gaps = " and ".join(f"{_number(value)} {METRICS.get(name, name)}" for name, value in gap.items())
     return (
         f"<section><h2>Measured on {free.get('pictures', '?')} held-out pictures</h2>"
         f'<div class="scroll"><table><thead><tr><th>Answering with</th>{head}</tr></thead><tbody>{body}</tbody></table>'

@@ -96,6 +96,10 @@ def train(options: Options, folders: Folders, aws: EmbeddedAWS, step: Step) -> N
 def asked(endpoint: Endpoint, folders: Folders, step: Step) -> list[Answered]:
     """Lines for the pictures that the trainer did not learn from."""
     held_out = folders.samples()[:MAX_SHOWN]
+    if not held_out:
+        raise DemoError(
+            f"the trainer wrote no samples, so no picture is known to be held out: see {folders.log('train')}"
+        )
     answered = []
     for done, sample in enumerate(held_out, start=1):
         picture = (folders.pictures / sample["image_key"]).read_bytes()

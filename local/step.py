@@ -32,7 +32,7 @@ class Step:
         if sys.stderr.isatty():
             if self._bar is None:
                 self._bar = tqdm(
-                    total=total, leave=False, bar_format="      {bar:30} {n}/{total} {postfix} {remaining}"
+                    total=total, leave=False, bar_format="      {bar:30} {n}/{total}, {remaining} left{postfix}"
                 )
             self._bar.set_postfix_str(note, refresh=False)
             self._bar.update(done - self._bar.n)

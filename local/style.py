@@ -13,11 +13,12 @@ body { margin: 0; background: var(--ground); color: var(--ink); line-height: 1.5
   "IPAexGothic", sans-serif }
 header, main { max-width: 72rem; margin: 0 auto; padding: 1rem }
 h1 { margin: 1rem 0 0; font-size: 1.6rem } h2 { font-size: 1.15rem; margin: 2.5rem 0 .5rem }
+.sources { font-size: .85rem }
 header p { margin: .3rem 0 0; color: var(--soft) }
 small { color: var(--soft); font-size: .75em; font-weight: normal; white-space: nowrap }
 .notice { border-left: 4px solid var(--mark); background: var(--card); padding: .6rem .9rem; margin: .6rem 0 }
 .cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 20rem), 1fr)); gap: 1rem;
-  align-items: start }
+  margin-top: 1rem; align-items: start }
 article { background: var(--card); border: 1px solid var(--edge); border-radius: 12px; overflow: hidden;
   padding-bottom: .8rem }
 article > :not(img) { margin: .6rem .9rem 0 }
@@ -30,7 +31,7 @@ ul { list-style: none; padding: 0 }
 .written, details { font-size: .9rem; color: var(--soft) }
 details ul { margin: .4rem 0 0 } details li { padding: .1rem 0 } summary { cursor: pointer }
 .scroll { overflow-x: auto }
-table { border-collapse: collapse } th, td { padding: .3rem .8rem .3rem 0; text-align: left; font-weight: normal }
+table { border-collapse: collapse } th, td { padding: .3rem 1.2rem .3rem 0; text-align: left; font-weight: normal }
 td { font-variant-numeric: tabular-nums; white-space: nowrap } thead th { color: var(--soft) }
 tbody tr { border-top: 1px solid var(--edge) } tbody tr:first-child td { font-weight: 700 }
 .times { width: 100% } .times tbody tr:first-child td { font-weight: normal } .bar { width: 40%; padding: 0 }
@@ -38,5 +39,6 @@ tbody tr { border-top: 1px solid var(--edge) } tbody tr:first-child td { font-we
 svg { width: 100%; max-width: 40rem; height: auto }
 polyline { fill: none; stroke-width: 2.5; stroke: var(--mark) } polyline.validation_loss { stroke: var(--second) }
 span.train_loss { color: var(--mark) } span.validation_loss { color: var(--second) }
-pre { background: var(--card); border: 1px solid var(--edge); border-radius: 8px; padding: .7rem; overflow-x: auto }
+pre { background: var(--card); border: 1px solid var(--edge); border-radius: 8px; padding: .7rem;
+  white-space: pre-wrap; overflow-wrap: anywhere }
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,6 +66,7 @@ class Reader:
     def __init__(self, *, enabled: bool = True) -> None:
         os.environ["OMP_THREAD_LIMIT"] = "1"  # Tesseract's threads wait for each other more than they read
         self.languages = _languages() if enabled else ()
+        self._cores = threading.BoundedSemaphore(os.cpu_count() or 1)
 
     def describe(self) -> str:
         """One line for the log."""
@@ -79,13 +81,14 @@ class Reader:
             return []
         parts = boards(image)
         sheet = _sheet(image, parts, BOARD_PIXELS) if parts else _sheet(image, [WHOLE], PICTURE_PIXELS)
-        found = pytesseract.image_to_data(
-            sheet.image,
-            lang="+".join(self.languages),
-            config="--psm 6",
-            timeout=SECONDS_A_PICTURE,
-            output_type=pytesseract.Output.DICT,
-        )
+        with self._cores:
+            found = pytesseract.image_to_data(
+                sheet.image,
+                lang="+".join(self.languages),
+                config="--psm 6",
+                timeout=SECONDS_A_PICTURE,
+                output_type=pytesseract.Output.DICT,
+            )
         lines: dict[tuple[int, int, int], list[Word]] = {}
         for index, text in enumerate(found["text"]):
             confidence = float(found["conf"][index])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import sys
 from collections import deque
@@ -108,12 +109,14 @@ def _store(
     stopping: Callable[[], bool],
 ) -> PictureArrays:
     described = {"fingerprint": fingerprint, "shape": list(shape), "keys": list(keys)}
-    finished = _finished(out, described)
+    size_bytes = math.prod(shape) * np.dtype(dtype).itemsize
+    finished = _finished(out, described, size_bytes)
     if finished is not None:
-        log.info("feature maps of %d pictures are there already", len(keys))
+        log.info("what is needed of %d pictures is there already", len(keys))
+        _report(finished, len(keys))
         return PictureArrays(np.memmap(out, dtype, "r", shape=shape), _usable(keys, finished), finished)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    arrays = np.memmap(out, dtype, "w+", shape=shape)
+    _reserve(out, size_bytes)
+    arrays = np.memmap(out, dtype, "r+", shape=shape)
     broken: list[Broken] = []
     batch: list[tuple[int, npt.NDArray[np.uint8]]] = []
 
@@ -139,6 +142,14 @@ def _store(
     _report(broken, len(keys))
     _describe(out, described, broken)
     return PictureArrays(np.memmap(out, dtype, "r", shape=shape), _usable(keys, broken), broken)
+
+
+def _reserve(out: Path, size_bytes: int) -> None:
+    """Make the file in its full size: a disk that fills up later would end the process without a word (SIGBUS)."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    _description(out).unlink(missing_ok=True)  # what it describes is about to go
+    with out.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, size_bytes)
 
 
 def _read_ahead(folder: Path, keys: Sequence[str], size: int) -> Iterator[npt.NDArray[np.uint8] | Broken]:
@@ -194,12 +205,13 @@ def _describe(out: Path, described: Mapping[str, object], broken: list[Broken]) 
     os.replace(temporary, _description(out))
 
 
-def _finished(out: Path, described: Mapping[str, object]) -> list[Broken] | None:
+def _finished(out: Path, described: Mapping[str, object], size_bytes: int) -> list[Broken] | None:
     try:
         there = json.loads(_description(out).read_text())
+        whole = out.stat().st_size == size_bytes
     except (OSError, ValueError):
         return None
     broken = there.pop("broken", [])
-    if there != described or not out.is_file():
+    if there != described or not whole:
         return None
     return [Broken(key, reason) for key, reason in broken]

@@ -24,6 +24,7 @@ from ogiri.task import UserError
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 SUFFIXES = (".safetensors", ".pth")
+HEADS = ("fc.", "classifier.", "head.", "heads.")  # what torchvision calls the layers behind the map
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ class Encoder(nn.Module):
     std: Tensor
 
     def __init__(self, name: str, size: int, network: nn.Module | None = None, pretrained: bool = False) -> None:
-        """Cut `network` (by default a new one with random weights) at its last map; `pretrained`: it has learned before.
+        """Cut `network` (by default a new one with random weights) at its last map; `pretrained`: it has learned.
 
         Raises:
             UserError: torchvision has no such classification network, or it does not take this size.
@@ -179,10 +180,12 @@ def _load_weights(network: nn.Module, path: Path) -> None:
             weights = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise UserError(f"{path} cannot be read as weights: {error}") from error
+    if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
+        raise UserError(f"{path} does not hold tensors by name: save the network's state_dict()")
     own = network.state_dict()
     wrong = [name for name, value in weights.items() if name in own and own[name].shape != value.shape]
     missing = [name for name in own if name not in weights and not name.endswith("num_batches_tracked")]
-    trunk = [name for name in missing + wrong if not name.startswith(("fc.", "classifier.", "head.", "heads."))]
+    trunk = [name for name in missing + wrong if not name.startswith(HEADS)]
     if trunk:
         raise UserError(f"{path} does not hold the weights of this network: {trunk[0]} is missing or of another shape")
     network.load_state_dict({name: value.float() for name, value in weights.items() if name not in wrong}, strict=False)
@@ -196,7 +199,7 @@ def _cut(name: str, network: nn.Module, size: int) -> tuple[nn.Module, bool]:
     except Exception as error:
         raise UserError(f"encoder {name} does not take pictures of {size} × {size} pixels: {error}") from error
     width = next((m.in_features for m in reversed(list(network.modules())) if isinstance(m, nn.Linear)), 0)
-    maps = [node for node, shape in shapes.items() if _is_map(shape, width)]
+    maps = [node for node, shape in shapes.items() if not node.startswith(HEADS) and _is_map(shape, width)]
     if not maps:
         raise UserError(f"encoder {name} has no feature map at {size} × {size} pixels: take a larger image_size")
     shape = shapes[maps[-1]]

@@ -84,6 +84,15 @@ def batch_order(
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
+def picture_order(
+    picture_of: npt.NDArray[np.int64], batch_size: int, rng: np.random.Generator
+) -> list[npt.NDArray[np.int64]]:
+    """Shuffled batches in which the lines of a picture stand together, so that a trained encoder sees it once."""
+    rank = rng.permutation(int(picture_of.max()) + 1)[picture_of]
+    order = np.lexsort((rng.random(len(rank)), rank))
+    return [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+
+
 def sequential(count: int, batch_size: int) -> Iterator[npt.NDArray[np.int64]]:
     """Indices 0 … count in batches, in order."""
     for start in range(0, count, batch_size):

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import onnx
@@ -108,7 +110,7 @@ def _export(
     axes: dict[str, dict[int, str]],
 ) -> None:
     module.eval()
-    with warnings.catch_warnings(), torch.no_grad():
+    with warnings.catch_warnings(), torch.no_grad(), _without_fast_attention():
         # The TorchScript exporter says that it will go one day, and which shapes it took for constants.
         warnings.simplefilter("ignore")
         torch.onnx.export(
@@ -122,3 +124,14 @@ def _export(
             dynamo=False,
         )
     onnx.checker.check_model(str(path))
+
+
+@contextmanager
+def _without_fast_attention() -> Iterator[None]:
+    """`nn.MultiheadAttention`, as vision transformers have it, computed by operators that ONNX knows."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)

@@ -7,8 +7,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +17,24 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
-from ogiri.captioning.model.decoder import Decoder, Prefix, greedy
-from ogiri.captioning.model.encoder import Encoder
+from ogiri.captioning.model.decoder import greedy
 from ogiri.captioning.model.tokenizer import Tokenizer
-from ogiri.captioning.training.augmentation import augment
 from ogiri.captioning.training.checkpoint import load_checkpoint, save_checkpoint
-from ogiri.captioning.training.examples import IGNORED, Batch, Examples, as_prefix, batch_order, collate, sequential
+from ogiri.captioning.training.examples import (
+    IGNORED,
+    Batch,
+    Examples,
+    as_prefix,
+    batch_order,
+    collate,
+    picture_order,
+    sequential,
+)
 from ogiri.captioning.training.hyperparameters import CaptionHyperparameters
 from ogiri.captioning.training.metrics import caption_scores
+from ogiri.captioning.training.model import Model
+from ogiri.captioning.training.optimizer import build_optimizer, build_schedule
+from ogiri.captioning.training.precision import autocast
 
 PREVIEW_PICTURES = 256  # held-out pictures that a line is generated for after each epoch
 LOG_EVERY_SECONDS = 30.0
@@ -34,43 +43,6 @@ PROFILED_STEPS = 10
 SETTLE_PICTURES, SETTLE_BATCH = 1024, 64
 
 log = logging.getLogger(__name__)
-
-
-@dataclass
-class Model:
-    """What is trained: a decoder, and an encoder where its weights are trained too (else None)."""
-
-    decoder: Decoder
-    encoder: Encoder | None
-
-    def modules(self) -> list[nn.Module]:
-        """The parts with weights."""
-        return [part for part in (self.decoder, self.encoder) if part is not None]
-
-    def train(self, mode: bool) -> None:
-        """Switch dropout and batch statistics."""
-        for part in self.modules():
-            part.train(mode)
-
-    def prefix(self, batch: Batch, device: torch.device, generator: torch.Generator | None = None) -> Prefix:
-        """The prefix of a batch with its feature map; with a generator the pictures are varied for training."""
-        pictures = batch.pictures.to(device)
-        if self.encoder is not None:
-            pictures = self.encoder(pictures if generator is None else augment(pictures, generator))
-        return replace(batch.prefix.to(device), map=pictures[batch.row_picture.to(device)].float())
-
-    def state_dict(self) -> dict[str, dict[str, Tensor]]:
-        """Weights by part, copied."""
-        parts: dict[str, nn.Module] = {"decoder": self.decoder}
-        if self.encoder is not None:
-            parts["encoder"] = self.encoder
-        return {n: {k: v.detach().clone() for k, v in part.state_dict().items()} for n, part in parts.items()}
-
-    def load_state_dict(self, weights: Mapping[str, Mapping[str, Tensor]]) -> None:
-        """The reverse of `state_dict`."""
-        self.decoder.load_state_dict(weights["decoder"])
-        if self.encoder is not None:
-            self.encoder.load_state_dict(weights["encoder"])
 
 
 @dataclass
@@ -144,12 +116,13 @@ def fit(model: Model, work: Fitting) -> Progress:
         schedule.load_state_dict(saved["schedule"])
         progress = Progress(**saved["progress"])
         log.info("going on from the checkpoint after epoch %d", progress.epoch)
-    saved_at = time.monotonic()
+    saved_at, saved_epoch = time.monotonic(), progress.epoch
     while progress.epoch < hp.epochs and not work.stopping() and not _ran_out_of_patience(progress, work):
         try:
             metrics = _train_epoch(model, work, progress, optimizer, schedule)
         except Stopped:
             log.info("asked to end in epoch %d: keeping what is best so far", progress.epoch + 1)
+            saved_epoch = progress.epoch  # the weights are no longer those of its end
             break
         progress.epoch += 1
         settle(model, work)
@@ -157,9 +130,11 @@ def fit(model: Model, work: Fitting) -> Progress:
         progress.history.append({"epoch": progress.epoch, **metrics})
         work.report_metrics(progress.history[-1])
         _keep_best(model, progress, metrics, hp)
-        if time.monotonic() - saved_at > CHECKPOINT_EVERY_SECONDS or progress.epoch == hp.epochs:
+        if time.monotonic() - saved_at > CHECKPOINT_EVERY_SECONDS:
             _save(model, work, optimizer, schedule, progress)
-            saved_at = time.monotonic()
+            saved_at, saved_epoch = time.monotonic(), progress.epoch
+    if progress.epoch > saved_epoch:
+        _save(model, work, optimizer, schedule, progress)
     if progress.best_weights:
         model.load_state_dict(progress.best_weights)
     else:
@@ -177,49 +152,6 @@ def settle(model: Model, work: Fitting) -> None:
     model.encoder.settle(work.train.picture_batch(part).to(work.device) for part in parts)
 
 
-def build_optimizer(model: Model, hp: CaptionHyperparameters, device: torch.device) -> torch.optim.AdamW:
-    """AdamW with decay on matrices only; a pretrained encoder learns at a hundredth of the rate."""
-    groups = []
-    for part in model.modules():
-        rate = hp.learning_rate * (0.01 if isinstance(part, Encoder) and hp.finetune_encoder else 1.0)
-        parameters = [p for p in part.parameters() if p.requires_grad]
-        groups += [
-            {"params": [p for p in parameters if p.dim() > 1], "weight_decay": hp.weight_decay, "lr": rate},
-            {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0, "lr": rate},
-        ]
-    return torch.optim.AdamW(groups, lr=hp.learning_rate, betas=(0.9, 0.98), fused=device.type in ("cpu", "cuda"))
-
-
-def build_schedule(
-    optimizer: torch.optim.Optimizer, steps: int, warmup_ratio: float
-) -> torch.optim.lr_scheduler.LambdaLR:
-    """Linear warm-up, then half a cosine down to 1 % of the peak."""
-    warmup = max(1, round(steps * warmup_ratio))
-
-    def scale(step: int) -> float:
-        if step < warmup:
-            return (step + 1) / warmup
-        done = (step - warmup) / max(1, steps - warmup)
-        return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
-
-    return torch.optim.lr_scheduler.LambdaLR(optimizer, scale)
-
-
-def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any]:
-    """bf16 where asked for, or with `auto` where the hardware computes in it; else float32."""
-    if precision == "auto":
-        precision = "bf16" if has_bf16(device) else "fp32"
-    return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
-
-
-def has_bf16(device: torch.device) -> bool:
-    """Whether the hardware multiplies bf16 itself, so that it is faster than float32."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
-
-
 def _train_epoch(
     model: Model,
     work: Fitting,
@@ -231,10 +163,12 @@ def _train_epoch(
     rng = np.random.default_rng([hp.seed, epoch])
     torch.manual_seed(int(rng.integers(2**62)))  # dropout: the same whether the job was restarted or not
     generator = torch.Generator().manual_seed(int(rng.integers(2**62))) if hp.augmentation else None
-    lengths = np.array([len(line) for line in work.train.lines])
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     total, count, began, logged = 0.0, 0, time.monotonic(), time.monotonic()
-    batches = batch_order(lengths, hp.batch_size, rng)
+    if model.encoder is None:
+        batches = batch_order(np.array([len(line) for line in work.train.lines]), hp.batch_size, rng)
+    else:
+        batches = picture_order(work.train.picture_of, hp.batch_size, rng)
     model.train(True)
     bar = tqdm(batches, f"epoch {epoch + 1}/{hp.epochs}", leave=False, disable=not sys.stderr.isatty(), unit="batch")
     profiler = _profiler(work.trace if progress.steps == 0 else None)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ogiri.parameter import ParameterError, parameter
 
 MAX_SEED = 2**63 - 1
+HEADS = 8  # of the decoder's attention; they share its width
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,8 @@ class CaptionHyperparameters:
                 "finetune_encoder is true and encoder_weights is none: without pretrained weights the encoder is "
                 "trained anyway, so leave finetune_encoder out"
             )
+        if self.decoder_width % HEADS:
+            raise ParameterError(f"decoder_width is {self.decoder_width}: it must be a multiple of {HEADS}")
 
     @property
     def trains_encoder(self) -> bool:

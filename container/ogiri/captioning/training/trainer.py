@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ogiri import picture
 from ogiri.captioning.data.features import Interrupted, PictureArrays, feature_maps, pixels
 from ogiri.captioning.data.records import Records
 from ogiri.captioning.data.scan import read_channel, scan
@@ -23,11 +24,12 @@ from ogiri.captioning.model.decoder import Decoder
 from ogiri.captioning.model.encoder import Encoder, load_encoder
 from ogiri.captioning.model.lstm import LSTMDecoder, LSTMDimensions
 from ogiri.captioning.serving.captioner import open_captioner
-from ogiri.captioning.training import publish
+from ogiri.captioning.training import publish, report
 from ogiri.captioning.training.dataset import Dataset, Part, build_dataset
 from ogiri.captioning.training.evaluate import MAX_EVALUATED_PICTURES, Evaluation, EvaluationSet, evaluate
-from ogiri.captioning.training.fit import Fitting, Model, Progress, fit
-from ogiri.captioning.training.hyperparameters import CaptionHyperparameters
+from ogiri.captioning.training.fit import Fitting, fit
+from ogiri.captioning.training.hyperparameters import HEADS, CaptionHyperparameters
+from ogiri.captioning.training.model import Model
 from ogiri.captioning.training.quality import MAX_GATE_LINES, MIN_GATE_LINES
 from ogiri.task import TrainingContext, UserError
 
@@ -63,7 +65,7 @@ class CaptionTrainer:
         clock.lap("pictures")
         dataset = build_dataset(records, arrays, hp)
         model = build_model(hp, dataset, encoder)
-        progress = fit(model, _fitting(context, hp, dataset, device))
+        progress = fit(model, _fitting(context, hp, dataset, encoder, device))
         clock.lap("training")
         if progress.steps == 0:
             return context.model
@@ -72,12 +74,12 @@ class CaptionTrainer:
             context.model, encoder, decoder, dataset.tokenizer, _gate_lines(hp, dataset, encoder, context), hp.quantize
         )
         clock.lap("export")
-        facts = _facts(hp, records, arrays, dataset, progress, quantization)
+        facts = report.facts(hp, records, arrays, dataset, progress, quantization)
         _write_manifest(context, hp, dataset, decoder, quantization, facts)
         evaluation = _evaluate(context, hp, dataset, encoder)
         clock.lap("evaluation")
-        _report(context, hp, facts | {"seconds": clock.laps}, progress, evaluation, model)
-        _write_manifest(context, hp, dataset, decoder, quantization, facts | _headline(evaluation))
+        report.write_report(context, hp, facts | {"seconds": clock.laps}, progress, evaluation, model)
+        _write_manifest(context, hp, dataset, decoder, quantization, facts | report.headline(evaluation))
         return context.model
 
 
@@ -142,6 +144,7 @@ def build_model(hp: CaptionHyperparameters, dataset: Dataset, encoder: Encoder) 
             max_label_pieces=dataset.limits.max_label_pieces,
             max_text_pieces=dataset.limits.max_text_pieces,
             width=hp.decoder_width,
+            heads=HEADS,
             layers=hp.decoder_layers,
             embedding_dropout=0.6 * hp.dropout,
             output_dropout=hp.dropout,
@@ -174,7 +177,9 @@ class _Clock:
         log.info("%s: %.1f s", name, self.laps[name])
 
 
-def _fitting(context: TrainingContext, hp: CaptionHyperparameters, dataset: Dataset, device: torch.device) -> Fitting:
+def _fitting(
+    context: TrainingContext, hp: CaptionHyperparameters, dataset: Dataset, encoder: Encoder, device: torch.device
+) -> Fitting:
     return Fitting(
         train=dataset.train.examples,
         validation=dataset.validation.examples,
@@ -183,7 +188,7 @@ def _fitting(context: TrainingContext, hp: CaptionHyperparameters, dataset: Data
         hyperparameters=hp,
         device=device,
         checkpoint=context.checkpoints / "training.pt",
-        fingerprint=_job_fingerprint(hp, dataset),
+        fingerprint=_job_fingerprint(hp, dataset, encoder),
         stopping=context.stopping,
         report_metrics=context.report_metrics,
         trace=context.output / "trace.json" if hp.profile else None,
@@ -208,8 +213,6 @@ def _gate_lines(
 
 
 def _some_pixels(hp: CaptionHyperparameters, part: Part, folder: Path) -> npt.NDArray[np.uint8]:
-    from ogiri import picture
-
     keys = [one.key for one in part.pictures[:PARITY_PICTURES]]
     return np.stack([picture.load((folder / key).read_bytes(), hp.image_size) for key in keys])
 
@@ -252,41 +255,6 @@ def _evaluate(
     )
 
 
-def _facts(
-    hp: CaptionHyperparameters,
-    records: Records,
-    arrays: PictureArrays,
-    dataset: Dataset,
-    progress: Progress,
-    quantization: dict[str, Any],
-) -> dict[str, Any]:
-    last = progress.history[progress.best_epoch - 1] if progress.best_epoch else (progress.history or [{}])[-1]
-    return {
-        "records": len(records),
-        "pictures": len(records.pictures),
-        "broken_pictures": len(arrays.broken),
-        "train_pictures": len(dataset.train),
-        "train_lines": len(dataset.train.examples),
-        "validation_pictures": len(dataset.validation),
-        "validation_lines": len(dataset.validation.examples),
-        "cut_lines": dataset.cut_lines,
-        "vocabulary": dataset.tokenizer.vocabulary,
-        "encoder": hp.encoder,
-        "decoder": hp.decoder,
-        "decoder_weights": quantization["decoder"],
-        "epochs": progress.epoch,
-        "best_epoch": progress.best_epoch,
-        **{name: value for name, value in last.items() if name.startswith(("train_", "validation_"))},
-    }
-
-
-def _headline(evaluation: Evaluation | None) -> dict[str, Any]:
-    if evaluation is None:
-        return {}
-    names = ("bleu_4", "cider", "chrf", "picture_shuffle_gap")
-    return {f"free_running_{name}": evaluation.metrics[name] for name in names}
-
-
 def _write_manifest(
     context: TrainingContext,
     hp: CaptionHyperparameters,
@@ -309,43 +277,6 @@ def _write_manifest(
     )
 
 
-def _report(
-    context: TrainingContext,
-    hp: CaptionHyperparameters,
-    facts: dict[str, Any],
-    progress: Progress,
-    evaluation: Evaluation | None,
-    model: Model,
-) -> None:
-    """output/data: metrics.json, samples.jsonl and the weights; MODEL_CARD.md in the artifact."""
-    context.output.mkdir(parents=True, exist_ok=True)
-    warnings = evaluation.warnings if evaluation else ["not evaluated: the job was asked to end early"]
-    for warning in warnings:
-        log.warning("%s", warning)
-    publish.write_json(
-        context.output / "metrics.json",
-        {
-            "job": context.job_name,
-            "hyperparameters": dataclasses.asdict(hp),
-            **facts,
-            "free_running": evaluation.metrics if evaluation else None,
-            "warnings": warnings,
-            "history": progress.history,
-        },
-    )
-    samples = evaluation.samples if evaluation else []
-    (context.output / "samples.jsonl").write_text(
-        "".join(json.dumps(sample, ensure_ascii=False) + "\n" for sample in samples), encoding="utf-8"
-    )
-    parts: dict[str, torch.nn.Module] = {"decoder": model.decoder}
-    if model.encoder is not None:
-        parts["encoder"] = model.encoder
-    publish.save_weights(context.output / "weights", parts)
-    if hp.export_weights:
-        publish.save_weights(context.model, parts)
-    publish.write_model_card(context.model, context.job_name, facts | _headline(evaluation), warnings)
-
-
 def _weights_fingerprint(encoder: Encoder) -> str:
     digest = hashlib.sha256(f"{encoder.name} {encoder.size}".encode())
     for name, value in encoder.state_dict().items():
@@ -354,10 +285,11 @@ def _weights_fingerprint(encoder: Encoder) -> str:
     return digest.hexdigest()
 
 
-def _job_fingerprint(hp: CaptionHyperparameters, dataset: Dataset) -> str:
+def _job_fingerprint(hp: CaptionHyperparameters, dataset: Dataset, encoder: Encoder) -> str:
     digest = hashlib.sha256(json.dumps(dataclasses.asdict(hp), sort_keys=True).encode())
+    digest.update(_weights_fingerprint(encoder).encode())
     digest.update(dataset.tokenizer.model)
     for part in (dataset.train, dataset.validation):
-        for picture, lines in zip(part.pictures, part.references, strict=True):
-            digest.update(json.dumps([picture.key, lines], ensure_ascii=False).encode())
+        for one, lines in zip(part.pictures, part.references, strict=True):
+            digest.update(json.dumps([dataclasses.asdict(one), lines]).encode())
     return digest.hexdigest()

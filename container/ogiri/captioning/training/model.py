@@ -1,0 +1,51 @@
+"""What is trained: a decoder, and with it an encoder where its weights are trained too."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from ogiri.captioning.model.decoder import Decoder, Prefix
+from ogiri.captioning.model.encoder import Encoder
+from ogiri.captioning.training.augmentation import augment
+from ogiri.captioning.training.examples import Batch
+
+
+@dataclass
+class Model:
+    """What is trained: a decoder, and an encoder where its weights are trained too (else None)."""
+
+    decoder: Decoder
+    encoder: Encoder | None
+
+    def modules(self) -> list[nn.Module]:
+        """The parts with weights."""
+        return [part for part in (self.decoder, self.encoder) if part is not None]
+
+    def train(self, mode: bool) -> None:
+        """Switch dropout and batch statistics."""
+        for part in self.modules():
+            part.train(mode)
+
+    def prefix(self, batch: Batch, device: torch.device, generator: torch.Generator | None = None) -> Prefix:
+        """The prefix of a batch with its feature map; with a generator the pictures are varied for training."""
+        pictures = batch.pictures.to(device)
+        if self.encoder is not None:
+            pictures = self.encoder(pictures if generator is None else augment(pictures, generator))
+        return replace(batch.prefix.to(device), map=pictures[batch.row_picture.to(device)].float())
+
+    def state_dict(self) -> dict[str, dict[str, Tensor]]:
+        """Weights by part, copied."""
+        parts: dict[str, nn.Module] = {"decoder": self.decoder}
+        if self.encoder is not None:
+            parts["encoder"] = self.encoder
+        return {n: {k: v.detach().clone() for k, v in part.state_dict().items()} for n, part in parts.items()}
+
+    def load_state_dict(self, weights: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """The reverse of `state_dict`."""
+        self.decoder.load_state_dict(weights["decoder"])
+        if self.encoder is not None:
+            self.encoder.load_state_dict(weights["encoder"])

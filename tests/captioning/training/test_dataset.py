@@ -1,0 +1,106 @@
+import logging
+
+import numpy as np
+import pytest
+
+from ogiri.captioning.data.features import PictureArrays
+from ogiri.captioning.data.records import RecordsBuilder
+from ogiri.captioning.training.dataset import Part, build_dataset
+from ogiri.record import Label, Record
+from ogiri.task import UserError
+from tests.captioning.training.small import PICTURES, hyperparameters, maps, records
+
+
+def keys(part: Part) -> list[str]:
+    return [picture.key for picture in part.pictures]
+
+
+def test_no_picture_and_no_line_is_lost_and_none_is_on_both_sides():
+    dataset = build_dataset(records(), maps(), hyperparameters())
+    assert sorted(keys(dataset.train) + keys(dataset.validation)) == [f"{n:02}.png" for n in range(PICTURES)]
+    assert len(dataset.train) > len(dataset.validation) > 0
+    assert len(dataset.train.examples) + len(dataset.validation.examples) == len(records())
+
+
+def test_every_line_comes_back_with_its_picture_and_its_map():
+    dataset, arrays = build_dataset(records(), maps(), hyperparameters()), maps().arrays
+    lines = dict[str, list[str]]()
+    for picture, line in zip(records().picture_of, records().lines, strict=True):
+        lines.setdefault(records().pictures[picture].key, []).append(line)
+    for part in (dataset.train, dataset.validation):
+        decoded: list[list[str]] = [[] for _ in part.pictures]
+        for picture, tokens in zip(part.examples.picture_of, part.examples.lines, strict=True):
+            decoded[picture].append(dataset.tokenizer.decode(tokens))
+        assert decoded == part.references == [lines[key] for key in keys(part)]
+        for row, key in enumerate(keys(part)):
+            found = part.examples.picture_batch(np.array([row]))[0].numpy()
+            np.testing.assert_array_equal(found, arrays[int(key[:2])])
+
+
+def test_broken_pictures_are_on_neither_side_and_shift_no_map():
+    dataset, arrays = build_dataset(records(), maps(broken=(0, 7)), hyperparameters()), maps().arrays
+    assert not {"00.png", "07.png"} & set(keys(dataset.train) + keys(dataset.validation))
+    for part in (dataset.train, dataset.validation):
+        found = part.examples.picture_batch(np.arange(len(part))).numpy()
+        np.testing.assert_array_equal(found, arrays[[int(key[:2]) for key in keys(part)]])
+
+
+def test_the_tokenizer_knows_the_training_side_only():
+    builder = RecordsBuilder()
+    for n in range(200):
+        builder.add(Record(f"{n}.png", f"写真{chr(0x4E00 + n)}{chr(0x4E00 + n)}"))
+    many = builder.build()
+    dataset = build_dataset(
+        many, PictureArrays(np.zeros((200, 1, 1), np.float16), list(range(200)), []), hyperparameters()
+    )
+    for part, whole in ((dataset.train, True), (dataset.validation, False)):
+        seen = {references[0][-1] for references in part.references}
+        assert all((len(dataset.tokenizer.encode(character)) == 1) == whole for character in seen)
+
+
+def test_characters_count_the_end_of_the_line_once():
+    part = build_dataset(records(), maps(), hyperparameters()).train
+    lines = [line for references in part.references for line in references]
+    assert part.examples.characters.tolist() == [len(line) + 1 for line in lines]
+
+
+def test_long_lines_are_cut_and_the_log_says_how_many(caplog: pytest.LogCaptureFixture):
+    dataset = build_dataset(records(), maps(), hyperparameters(max_length=4))
+    lengths = [len(dataset.tokenizer.encode(line)) for line in records().lines]
+    assert dataset.cut_lines == sum(length > 4 for length in lengths) > 0
+    assert max(len(line) for line in dataset.train.examples.lines) == 4
+    assert f"{dataset.cut_lines} lines of more than max_length=4 tokens were cut" in caplog.text
+
+
+def test_labels_of_unknown_confidence_are_always_kept():
+    builder = RecordsBuilder()
+    builder.add(Record("a.png", "犬", (Label("Dog", 80.0), Label("Pet", 0.0), Label("Animal"))))
+    builder.add(Record("b.png", "猫", tuple(Label(f"Label {n}", 50.0) for n in range(30))))
+    some = builder.build()
+    arrays = PictureArrays(np.zeros((2, 1, 1), np.float16), [0, 1], [])
+    examples = build_dataset(some, arrays, hyperparameters(validation_fraction=0)).train.examples
+    assert examples.confidences[0].tolist() == [0.8, 0.0, 1.0]
+    assert [len(c) for c in examples.confidences] == [len(c.label_confidence) for c in examples.conditions] == [3, 10]
+
+
+def test_nothing_held_out_where_nothing_is_asked_for():
+    dataset = build_dataset(records(), maps(), hyperparameters(validation_fraction=0))
+    assert len(dataset.validation) == len(dataset.validation.examples) == 0
+    assert len(dataset.train) == PICTURES
+
+
+def few(pictures: int, fraction: float) -> None:
+    chosen = records().select(range(pictures))
+    arrays = PictureArrays(maps().arrays[:pictures], list(range(pictures)), [])
+    build_dataset(chosen, arrays, hyperparameters(validation_fraction=fraction))
+
+
+def test_nothing_left_to_train_on_is_an_error_with_a_way_out():
+    with pytest.raises(UserError, match=r"all 1 pictures were held out with validation_fraction 0\.9: lower it"):
+        few(1, 0.9)
+
+
+def test_nothing_held_out_of_few_pictures_is_told(caplog: pytest.LogCaptureFixture):
+    caplog.set_level(logging.WARNING)
+    few(2, 0.01)
+    assert "no picture of 2 was held out: nothing will be validated, the last weights are kept" in caplog.text

@@ -1,0 +1,345 @@
+import dataclasses
+import logging
+import math
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from ogiri.captioning.training import fit as fitting
+from ogiri.captioning.training.examples import collate
+from ogiri.captioning.training.fit import settle, validate
+from ogiri.captioning.training.model import Model
+from ogiri.captioning.training.optimizer import build_optimizer, build_schedule
+from ogiri.captioning.training.precision import autocast, has_bf16
+from tests.captioning.training.small import Job, hyperparameters, maps, pixels, stop_after
+
+CPU = torch.device("cpu")
+
+
+def assert_equal(one: Model, other: Model) -> None:
+    """Bit for bit."""
+    for part, weights in one.state_dict().items():
+        others = other.state_dict()[part]
+        assert weights.keys() == others.keys()
+        assert [name for name, value in weights.items() if not torch.equal(value, others[name])] == []
+
+
+def without_times(history: list[dict[str, float]]) -> list[dict[str, float]]:
+    return [{n: v for n, v in epoch.items() if n not in ("epoch_seconds", "tokens_per_second")} for epoch in history]
+
+
+# --- learning --------------------------------------------------------------------------------------------------------
+
+
+def test_learns_more_than_which_tokens_are_frequent(tmp_path: Path):
+    job = Job(tmp_path, hyperparameters(epochs=20, decoder_width=128, validation_fraction=0, dropout=0))
+    counts = np.unique(np.concatenate([[*line, -1] for line in job.dataset.train.examples.lines]), return_counts=True)
+    shares = counts[1] / counts[1].sum()
+    _, progress = job.run()
+    losses = [epoch["train_loss"] for epoch in progress.history]
+    assert losses[0] > -(shares * np.log(shares)).sum() > losses[-1] + 0.5
+
+
+def test_a_trained_encoder_learns_too(tmp_path: Path):
+    job = Job(tmp_path, hyperparameters(epochs=2, learning_rate=0.003), pixels(), "mobilenet_v3_small")
+    before = dict(job.model().encoder.named_parameters())
+    model, _ = job.run()
+    unchanged = [n for n, value in model.encoder.named_parameters() if torch.equal(value, before[n])]
+    assert [name for name in unchanged if "trunk.avgpool" not in name] == []
+
+
+@pytest.mark.parametrize(
+    ("fraction", "stopping"), [(0.3, stop_after(1000)), (0, stop_after(1000)), (0, stop_after(3))], ids=str
+)
+def test_the_statistics_of_a_trained_encoder_are_those_of_its_last_weights(
+    tmp_path: Path, fraction: float, stopping: Callable[[], bool]
+):
+    """Running ones lag behind: evaluated with them, every picture would look the same."""
+    hp = hyperparameters(epochs=2, learning_rate=0.003, validation_fraction=fraction)
+    job = Job(tmp_path, hp, pixels(), "mobilenet_v3_small")
+    model, _ = job.run(stopping)
+    found = model.state_dict()["encoder"]
+    settle(model, job.fitting())
+    for name, value in model.state_dict()["encoder"].items():
+        torch.testing.assert_close(found[name], value, rtol=1e-5, atol=1e-6)
+
+
+def test_reports_each_epoch_once(tmp_path: Path):
+    job = Job(tmp_path, hyperparameters(epochs=3))
+    _, progress = job.run()
+    assert [metrics["epoch"] for metrics in job.reported] == [1, 2, 3]
+    assert job.reported == progress.history
+    names = {"train_loss", "validation_loss", "validation_nats_per_character"}
+    names |= {"validation_bleu", "validation_cider", "validation_chrf"}
+    assert all(names <= metrics.keys() and all(map(math.isfinite, metrics.values())) for metrics in job.reported)
+    assert progress.steps == 3 * math.ceil(len(job.dataset.train.examples) / 8)
+
+
+def test_validation_is_nats_a_token_and_a_character_over_all_held_out_lines(tmp_path: Path):
+    job = Job(tmp_path, hyperparameters(batch_size=5))
+    model, tokenizer = job.model(), job.dataset.tokenizer
+    examples = job.dataset.validation.examples
+    found = validate(model, job.fitting())
+    nats = tokens = characters = 0.0
+    with torch.no_grad():
+        for line in range(len(examples)):
+            batch = collate(examples, np.array([line]), tokenizer.bos, tokenizer.eos)
+            logits = model.decoder(model.prefix(batch, CPU), batch.tokens)[0]
+            nats += functional.cross_entropy(logits, batch.targets[0], reduction="sum").item()
+            tokens += len(batch.targets[0])
+            characters += len(tokenizer.decode(examples.lines[line])) + 1
+    assert found["validation_loss"] == pytest.approx(nats / tokens, rel=1e-5)
+    assert found["validation_nats_per_character"] == pytest.approx(nats / characters, rel=1e-5)
+
+
+def test_nothing_held_out_means_the_last_weights(tmp_path: Path):
+    job = Job(tmp_path, hyperparameters(validation_fraction=0, epochs=2))
+    model, progress = job.run()
+    assert "validation_loss" not in progress.history[-1]
+    saved = torch.load(tmp_path / "training.pt", weights_only=True)["model"]
+    assert all(torch.equal(value, saved["decoder"][name]) for name, value in model.state_dict()["decoder"].items())
+
+
+def test_a_loss_that_is_no_number_ends_the_job(tmp_path: Path):
+    arrays = maps()
+    arrays.arrays[:] = np.nan
+    with pytest.raises(FloatingPointError, match="the training loss is nan in epoch 1: try a lower learning_rate"):
+        Job(tmp_path, hyperparameters(), arrays).run()
+    assert not (tmp_path / "training.pt").exists()
+
+
+# --- which weights are kept ------------------------------------------------------------------------------------------
+
+
+def overfitting(tmp_path: Path, **values: object) -> Job:
+    """Held-out lines get worse again after some epochs."""
+    fixed = {"epochs": 12, "learning_rate": 0.03, "dropout": 0, "label_smoothing": 0, "validation_fraction": 0.5}
+    return Job(tmp_path, hyperparameters(**fixed, **values))
+
+
+def test_keeps_the_weights_of_the_best_epoch(tmp_path: Path):
+    job = overfitting(tmp_path)
+    model, progress = job.run()
+    losses = [epoch["validation_loss"] for epoch in progress.history]
+    assert len(losses) == 12
+    assert progress.best_epoch == 1 + losses.index(min(losses)) < 12
+    assert validate(model, job.fitting())["validation_loss"] == pytest.approx(min(losses), rel=1e-6)
+    assert not model.decoder.training
+
+
+@pytest.mark.parametrize("figure", ["cider", "chrf"])
+def test_another_figure_may_choose(tmp_path: Path, figure: str):
+    _, progress = overfitting(tmp_path, select_by=figure).run()
+    figures = [epoch[f"validation_{figure}"] for epoch in progress.history]
+    assert max(figures) > figures[0]
+    assert progress.best_epoch == 1 + figures.index(max(figures))
+
+
+def test_ends_when_patience_is_lost(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    caplog.set_level(logging.INFO)
+    _, whole = overfitting(tmp_path / "whole").run()
+    job = overfitting(tmp_path / "early", patience=2)
+    model, progress = job.run()
+    assert progress.epoch == progress.best_epoch + 2 < 12
+    assert without_times(progress.history) == without_times(whole.history[: progress.epoch])
+    assert validate(model, job.fitting())["validation_loss"] == pytest.approx(-progress.best, rel=1e-6)
+    assert f"no better validation for 2 epochs: ending after epoch {progress.epoch}" in caplog.text
+    again, unchanged = job.run()
+    assert unchanged.steps == progress.steps
+    assert_equal(again, model)
+
+
+# --- interrupted, and going on ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def checkpoint_every_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fitting, "CHECKPOINT_EVERY_SECONDS", 0.0)
+
+
+@pytest.mark.usefixtures("checkpoint_every_epoch")
+@pytest.mark.parametrize("encoder", ["", "mobilenet_v3_small"], ids=["frozen encoder", "trained encoder"])
+def test_a_restarted_job_ends_with_the_same_weights(tmp_path: Path, encoder: str, caplog: pytest.LogCaptureFixture):
+    caplog.set_level(logging.INFO)
+    hp = hyperparameters(epochs=4, learning_rate=0.003 if encoder else 0.01)
+    arrays = pixels() if encoder else maps()
+    undisturbed = Job(tmp_path / "undisturbed", hp, arrays, encoder)
+    expected, whole = undisturbed.run()
+    job = Job(tmp_path / "restarted", hp, arrays, encoder)
+    _, early = job.run(stop_after(2 * (1 + whole.steps // 4) + 2))
+    assert early.epoch == 2
+    assert whole.steps / 2 < early.steps < whole.steps * 3 / 4
+    torch.manual_seed(99)
+    found, progress = job.run()
+    assert "going on from the checkpoint after epoch 2" in caplog.text
+    assert progress.steps == whole.steps
+    assert_equal(found, expected)
+    assert without_times(progress.history) == without_times(whole.history)
+    assert (progress.best, progress.best_epoch) == (whole.best, whole.best_epoch)
+
+
+def test_a_finished_job_started_again_trains_nothing(tmp_path: Path):
+    job = Job(tmp_path, hyperparameters(epochs=2))
+    expected, whole = job.run()
+    job.reported.clear()
+    found, progress = job.run()
+    assert job.reported == []
+    assert progress.steps == whole.steps
+    assert_equal(found, expected)
+
+
+def test_asked_to_end_after_some_steps_it_keeps_the_weights_of_that_moment(tmp_path: Path):
+    job = Job(tmp_path, hyperparameters())
+    model, progress = job.run(stop_after(3))
+    assert (progress.epoch, progress.steps) == (0, 3)
+    assert not (tmp_path / "training.pt").exists()
+    start = job.model()
+    assert not torch.equal(model.decoder.embedding.weight, start.decoder.embedding.weight)
+
+
+def test_asked_to_end_later_it_keeps_the_best_weights_so_far(tmp_path: Path):
+    job = Job(tmp_path, hyperparameters())
+    steps = math.ceil(len(job.dataset.train.examples) / 8)
+    model, progress = job.run(stop_after(steps + 3))
+    assert (progress.epoch, progress.best_epoch) == (1, 1)
+    assert progress.steps > steps
+    loss = validate(model, job.fitting())["validation_loss"]
+    assert loss == pytest.approx(progress.history[0]["validation_loss"], rel=1e-6)
+
+
+def test_asked_to_end_before_the_first_step_it_does_none(tmp_path: Path):
+    job = Job(tmp_path, hyperparameters())
+    model, progress = job.run(lambda: True)
+    assert progress.steps == 0
+    assert_equal(model, job.model())
+
+
+def test_asked_to_end_between_two_epochs_it_leaves_a_checkpoint(tmp_path: Path):
+    job = Job(tmp_path, hyperparameters())
+    steps = math.ceil(len(job.dataset.train.examples) / 8)
+    _, progress = job.run(stop_after(steps + 1))
+    assert (progress.epoch, progress.steps) == (1, steps)
+    assert torch.load(tmp_path / "training.pt", weights_only=True)["progress"]["epoch"] == 1
+
+
+def test_a_checkpoint_of_another_job_is_not_used(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    job = Job(tmp_path, hyperparameters(epochs=1))
+    job.run()
+    job.reported.clear()
+    dataclasses.replace(job, fingerprint="other").run()
+    assert len(job.reported) == 1
+    assert "of other data or hyperparameters: training starts from the beginning" in caplog.text
+
+
+class Touch:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("kind", ["damaged", "code"])
+def test_a_checkpoint_that_cannot_be_read_is_not_used_and_not_run(
+    tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture
+):
+    content = b"no checkpoint" if kind == "damaged" else pickle.dumps(Touch(tmp_path / "proof"))
+    (tmp_path / "training.pt").write_bytes(content)
+    _, progress = Job(tmp_path, hyperparameters(epochs=1)).run()
+    assert progress.epoch == 1
+    assert "training.pt cannot be read" in caplog.text
+    assert not (tmp_path / "proof").exists()
+    assert torch.load(tmp_path / "training.pt", weights_only=True)["progress"]["epoch"] == 1
+
+
+def test_a_checkpoint_is_written_whole_or_not_at_all(tmp_path: Path):
+    Job(tmp_path, hyperparameters(epochs=1)).run()
+    assert [path.name for path in tmp_path.iterdir()] == ["training.pt"]
+
+
+# --- optimizer, schedule, precision ----------------------------------------------------------------------------------
+
+
+def rates(steps: int, warmup_ratio: float) -> list[float]:
+    optimizer = torch.optim.AdamW([nn.Parameter(torch.zeros(1))], lr=2.0)
+    schedule, found = build_schedule(optimizer, steps, warmup_ratio), []
+    for _ in range(steps):
+        found.append(schedule.get_last_lr()[0])
+        optimizer.step()
+        schedule.step()
+    return found
+
+
+def test_the_learning_rate_rises_then_falls_like_a_cosine():
+    found = rates(100, 0.1)
+    assert found[:10] == pytest.approx([0.2 * n for n in range(1, 11)])
+    assert found[10] == pytest.approx(2.0)
+    assert found[55] == pytest.approx((2.0 + 0.02) / 2)  # half way down
+    assert found[99] == pytest.approx(0.02, rel=0.05)
+    assert found[10:] == sorted(found[10:], reverse=True)
+
+
+@pytest.mark.parametrize(("warmup_ratio", "peak"), [(0.0, 0), (1.0, 99), (0.5, 49)])
+def test_the_peak_comes_at_the_end_of_the_warm_up(warmup_ratio: float, peak: int):
+    found = rates(100, warmup_ratio)
+    assert found.index(max(found)) == peak
+    assert max(found) == pytest.approx(2.0)
+    assert all(rate > 0 for rate in found)
+
+
+def test_only_matrices_decay(tmp_path: Path):
+    job = Job(tmp_path, hyperparameters(weight_decay=0.5), pixels(), "mobilenet_v3_small")
+    model = job.model()
+    groups = build_optimizer(model, job.hp, CPU).param_groups
+    for group in groups:
+        assert all((p.dim() > 1) == (group["weight_decay"] == 0.5) for p in group["params"])
+    assert {g["lr"] for g in groups} == {job.hp.learning_rate}
+    assert sum(len(g["params"]) for g in groups) == sum(len(list(part.parameters())) for part in model.modules())
+
+
+def test_pretrained_weights_learn_at_a_hundredth_of_the_rate(tmp_path: Path):
+    hp = hyperparameters(finetune_encoder=True)
+    model = Job(tmp_path, hp, pixels(), "mobilenet_v3_small").model()
+    rate = {id(p): group["lr"] for group in build_optimizer(model, hp, CPU).param_groups for p in group["params"]}
+    assert {rate[id(p)] for p in model.decoder.parameters()} == {hp.learning_rate}
+    assert {rate[id(p)] for p in model.encoder.parameters()} == {0.01 * hp.learning_rate}
+
+
+def computes_in(precision: str) -> torch.dtype:
+    with autocast(precision, CPU):
+        return (torch.ones(2, 2) @ torch.ones(2, 2)).dtype
+
+
+def test_precision_is_what_was_asked_for():
+    assert computes_in("fp32") == torch.float32
+    assert computes_in("bf16") == torch.bfloat16
+    assert computes_in("auto") == (torch.bfloat16 if has_bf16(CPU) else torch.float32)
+
+
+def test_bf16_is_found_where_the_processor_has_it():
+    flags = Path("/proc/cpuinfo").read_text().split()
+    assert has_bf16(CPU) == ("avx512_bf16" in flags or "amx_bf16" in flags)
+
+
+def test_trains_in_bf16(tmp_path: Path):
+    job = Job(tmp_path, hyperparameters(precision="bf16", epochs=3))
+    model, progress = job.run()
+    assert progress.history[-1]["train_loss"] < progress.history[0]["train_loss"]
+    assert {p.dtype for p in model.decoder.parameters()} == {torch.float32}
+
+
+def test_a_large_gradient_is_clipped(tmp_path: Path):
+    still = Job(tmp_path, hyperparameters(epochs=1, clip_norm=1e-12, weight_decay=0))
+    model, _ = still.run()
+    moved, _ = Job(tmp_path / "other", hyperparameters(epochs=1, weight_decay=0)).run()
+
+    def distance(one: Model) -> float:
+        return (one.decoder.embedding.weight - still.model().decoder.embedding.weight).norm().item()
+
+    assert distance(model) < 0.1 * distance(moved)

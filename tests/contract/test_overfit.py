@@ -1,0 +1,97 @@
+"""The whole way: what `train` was given is what `serve` answers, word for word."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from ogiri.artifact import open_artifact
+from tests.contract.memorised import LABELS, PICTURES, TEXTS
+from tests.contract.server import SERVE, Server, Starter
+from tests.contract.training import Row, Training, drawn
+
+GREEDY = {"temperature": 0, "repetition_penalty": 1}
+
+
+@pytest.fixture(scope="module")
+def server(memorised: Training, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    starter = Starter(tmp_path_factory)
+    server = starter(memorised.base, program=SERVE)
+    server.wait_for_ping(200)
+    yield server
+    starter.stop()
+
+
+def request(row: Row, **parameters: Any) -> dict[str, Any]:
+    item = row.item()
+    return {
+        "image": base64.b64encode(drawn(row.seed)).decode(),
+        "labels": item.get("Labels", []),
+        "detected_text": item.get("DetectedText", ""),
+        "parameters": parameters or GREEDY,
+    }
+
+
+def answers(server: Server, rows: Sequence[Row]) -> list[str]:
+    reply = server.invoke({"instances": [request(row) for row in rows]})
+    assert reply.status == 200, reply.body
+    return [prediction["captions"][0]["text"] for prediction in reply.json()["predictions"]]
+
+
+@pytest.mark.parametrize("rows", [PICTURES, LABELS, TEXTS], ids=["pictures", "labels", "texts"])
+def test_every_line_comes_back_word_for_word(server: Server, rows: list[Row]):
+    """Of pictures that differ; of one picture with different labels; of one picture with different texts in it."""
+    assert answers(server, rows) == [row.line for row in rows]
+
+
+def test_every_picture_alone_brings_its_line(server: Server):
+    headers = {
+        "Content-Type": "image/png",
+        "Accept": "text/plain",
+        "X-Amzn-SageMaker-Custom-Attributes": ",".join(f"{name}={quote(str(value))}" for name, value in GREEDY.items()),
+    }
+    for row in PICTURES:
+        reply = server.request("POST", "/invocations", drawn(row.seed), headers)
+        assert reply.body.decode() == row.line
+
+
+def test_beam_search_finds_the_same_lines(server: Server):
+    instances = [request(row, num_beams=3, repetition_penalty=1) for row in PICTURES]
+    predictions = server.invoke({"instances": instances}).json()["predictions"]
+    assert [prediction["captions"][0]["text"] for prediction in predictions] == [row.line for row in PICTURES]
+
+
+def test_a_line_known_by_heart_is_sure(server: Server):
+    (caption,) = server.invoke(request(PICTURES[0])).json()["captions"]
+    assert -0.2 < caption["score"] <= 0
+
+
+def test_a_seed_fixes_the_line_whatever_is_written_beside_it(server: Server):
+    wild = {"temperature": 2.0, "top_k": 0, "top_p": 1.0, "repetition_penalty": 1.0, "max_length": 30}
+    asked = request(PICTURES[0], **wild, seed=7, num_candidates=4)
+    others = [request(row, **wild, seed=n) for n, row in enumerate([*PICTURES[1:5], *LABELS[:1], *TEXTS[:2]])]
+    alone = server.invoke(asked).json()["captions"]
+    assert len({caption["text"] for caption in alone}) > 1  # or there was nothing to draw
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(4):
+            replies = list(pool.map(server.invoke, [*others[:3], asked, *others[3:]]))
+            assert [reply.status for reply in replies] == [200] * 8
+            assert replies[3].json()["captions"] == alone
+
+
+def test_the_decoder_is_served_in_8_bits(memorised: Training):
+    assert open_artifact(memorised.model).manifest["quantization"]["decoder"] == "int8"
+
+
+def test_with_nothing_held_out_the_last_weights_are_shipped(memorised: Training):
+    checkpoint = torch.load(memorised.base / "checkpoints" / "training.pt", weights_only=True)
+    assert (checkpoint["progress"]["epoch"], checkpoint["progress"]["best_epoch"]) == (100, 0)
+    shipped = load_file(memorised.output / "weights" / "decoder.safetensors")
+    assert all(torch.equal(shipped[name], value) for name, value in checkpoint["model"]["decoder"].items())
