@@ -3,7 +3,7 @@
 A folder holds `images/` and either `captions.tsv` (image, split, n, caption) or `captions.jsonl` (image, split,
 captions), and optionally `labels.jsonl` (image, labels in Rekognition's form).
 
-    python -m benchmarks.captioning.data FOLDER rows.csv     # as a CSV for `make demo CSV=rows.csv IMAGES=FOLDER/images`
+    python -m benchmarks.captioning.data FOLDER rows.csv     # for `make demo CSV=rows.csv IMAGES=FOLDER/images`
 """
 
 from __future__ import annotations

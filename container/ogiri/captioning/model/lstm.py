@@ -86,7 +86,7 @@ class LSTMDecoder(Decoder):
         """See `Decoder.forward`."""
         values, mask, context = self._memory(prefix)
         hidden, cell = self._start(context)
-        words = self.embedding_dropout(self.embedding(tokens)) + context[:, None]
+        words = self.embedding_dropout(self._embed(tokens)) + context[:, None]
         steps, _ = self.lstm(words, (hidden.transpose(0, 1).contiguous(), cell.transpose(0, 1).contiguous()))
         return self._logits(steps, self._attend(steps, self.key(values), values, mask))
 
@@ -99,12 +99,16 @@ class LSTMDecoder(Decoder):
         context = state["context"] + new_context
         start_hidden, start_cell = self._start(new_context)  # zeros when the prefix is empty
         hidden, cell = self._step(
-            (self.embedding(tokens) + context[:, None]), state["hidden"] + start_hidden, state["cell"] + start_cell
+            (self._embed(tokens) + context[:, None]), state["hidden"] + start_hidden, state["cell"] + start_cell
         )
         top = hidden[:, -1:]
         logits = self._logits(top, self._attend(top, keys, values, mask))
         after = {"keys": keys, "values": values, "mask": mask, "context": context, "hidden": hidden, "cell": cell}
         return logits, after
+
+    def _embed(self, tokens: Tensor) -> Tensor:
+        """Embeddings scaled to unit variance: tied to the output they are small, and the context would drown them."""
+        return self.embedding(tokens) * self.dims.width**0.5
 
     def _memory(self, prefix: Prefix) -> tuple[Tensor, Tensor, Tensor]:
         """Slots (batch, slots, width), their mask (batch, slots) and their summary (batch, width)."""
@@ -128,7 +132,7 @@ class LSTMDecoder(Decoder):
         # A name's pieces are multiplied by their position before they are added up: else "god" would be "dog".
         pieces = prefix.label_pieces
         known = (pieces >= 0).to(self.embedding.weight.dtype)[..., None]
-        spelled = self.embedding(pieces.clamp(min=0)) * self.label_position[: pieces.shape[2]] * known
+        spelled = self._embed(pieces.clamp(min=0)) * self.label_position[: pieces.shape[2]] * known
         count = known.sum(2)
         name = spelled.sum(2) / count.clamp(min=1.0)
         labels = self.label_norm(self.label_in(name) + self.label_confidence(prefix.label_confidence))
@@ -138,7 +142,7 @@ class LSTMDecoder(Decoder):
     def _text(self, prefix: Prefix) -> tuple[Tensor, Tensor]:
         pieces = prefix.text_pieces
         known = (pieces >= 0).to(self.embedding.weight.dtype)
-        placed = self.embedding(pieces.clamp(min=0)) + self.text_position[: pieces.shape[1]]
+        placed = self._embed(pieces.clamp(min=0)) + self.text_position[: pieces.shape[1]]
         return self.text_norm(self.text_in(placed)), known
 
     def _start(self, context: Tensor) -> tuple[Tensor, Tensor]:
@@ -177,9 +181,9 @@ class LSTMDecoder(Decoder):
         return functional.linear(self.output_dropout(merged), self.embedding.weight, self.bias)
 
     def _initialise(self) -> None:
-        nn.init.normal_(self.embedding.weight, std=0.05)
-        nn.init.normal_(self.label_confidence.weight, std=0.05)
-        nn.init.normal_(self.text_position, std=0.05)
+        nn.init.normal_(self.embedding.weight, std=self.dims.width**-0.5)
+        nn.init.normal_(self.label_confidence.weight, std=0.5)
+        nn.init.normal_(self.text_position, std=0.5)
         with torch.no_grad():
             self.label_position.add_(torch.randn_like(self.label_position), alpha=0.5)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
 import json
 import logging
 import os
@@ -27,6 +25,7 @@ from ogiri.captioning.serving.captioner import open_captioner
 from ogiri.captioning.training import publish, report
 from ogiri.captioning.training.dataset import Dataset, Part, build_dataset
 from ogiri.captioning.training.evaluate import MAX_EVALUATED_PICTURES, Evaluation, EvaluationSet, evaluate
+from ogiri.captioning.training.fingerprint import job_fingerprint, weights_fingerprint
 from ogiri.captioning.training.fit import Fitting, fit
 from ogiri.captioning.training.hyperparameters import HEADS, CaptionHyperparameters
 from ogiri.captioning.training.model import Model
@@ -130,7 +129,7 @@ def read_pictures(
         return pixels(folder, keys, hp.image_size, out, context.stopping)
     out = context.checkpoints / "feature_maps.f16.sagemaker-ignore"
     encoder.requires_grad_(False).eval().to(device)
-    return feature_maps(folder, keys, encoder, out, _weights_fingerprint(encoder), context.stopping)
+    return feature_maps(folder, keys, encoder, out, weights_fingerprint(encoder), context.stopping)
 
 
 def build_model(hp: CaptionHyperparameters, dataset: Dataset, encoder: Encoder) -> Model:
@@ -188,7 +187,7 @@ def _fitting(
         hyperparameters=hp,
         device=device,
         checkpoint=context.checkpoints / "training.pt",
-        fingerprint=_job_fingerprint(hp, dataset, encoder),
+        fingerprint=job_fingerprint(hp, dataset, encoder),
         stopping=context.stopping,
         report_metrics=context.report_metrics,
         trace=context.output / "trace.json" if hp.profile else None,
@@ -275,21 +274,3 @@ def _write_manifest(
         quantization,
         metrics,
     )
-
-
-def _weights_fingerprint(encoder: Encoder) -> str:
-    digest = hashlib.sha256(f"{encoder.name} {encoder.size}".encode())
-    for name, value in encoder.state_dict().items():
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _job_fingerprint(hp: CaptionHyperparameters, dataset: Dataset, encoder: Encoder) -> str:
-    digest = hashlib.sha256(json.dumps(dataclasses.asdict(hp), sort_keys=True).encode())
-    digest.update(_weights_fingerprint(encoder).encode())
-    digest.update(dataset.tokenizer.model)
-    for part in (dataset.train, dataset.validation):
-        for one, lines in zip(part.pictures, part.references, strict=True):
-            digest.update(json.dumps([dataclasses.asdict(one), lines]).encode())
-    return digest.hexdigest()

@@ -1,0 +1,119 @@
+"""The stages put together, in this process; tests/contract/test_train.py starts the real one."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+
+from ogiri.artifact import open_artifact
+from ogiri.captioning.data.records import Picture
+from ogiri.captioning.model.encoder import build_network
+from ogiri.captioning.training.fingerprint import job_fingerprint
+from ogiri.captioning.training.trainer import TRAINER, pick_device, read_records
+from ogiri.record import Label
+from ogiri.task import TrainingContext, UserError
+from tests.captioning.training.small import Job, hyperparameters, small_encoder, stop_after
+from tests.contract.training import drawn
+
+NAME = "mobilenet_v3_small"
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Callable[..., TrainingContext]:
+    """A context with ten pictures of two lines, and weights in the `pretrained` channel."""
+    for name in ("training", "records", "pretrained", "model", "checkpoints"):
+        (tmp_path / name).mkdir()
+    rows = []
+    for n in range(10):
+        (tmp_path / "training" / f"{n}.png").write_bytes(drawn(n))
+        rows += [{"ImageKey": f"{n}.png", "ExpectedResult": f"{'犬猫鳥'[n % 3]}が{n}回笑う{end}"} for end in "！？"]
+    (tmp_path / "records" / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    torch.manual_seed(3)
+    safetensors.torch.save_file(build_network(NAME).state_dict(), tmp_path / "pretrained" / f"{NAME}.safetensors")
+
+    def make(stopping: Callable[[], bool] = lambda: False, **values: Any) -> TrainingContext:
+        small = {"encoder": NAME, "image_size": 64, "epochs": 1, **values}
+        return TrainingContext(
+            hyperparameters=hyperparameters(**small),
+            channels={name: tmp_path / name for name in ("training", "records", "pretrained")},
+            model=tmp_path / "model",
+            output=tmp_path / "output",
+            checkpoints=tmp_path / "checkpoints",
+            job_name="job-7",
+            stopping=stopping,
+            report_metrics=lambda metrics: None,
+        )
+
+    return make
+
+
+def test_a_frozen_encoder_is_shipped_as_it_came(job: Callable[..., TrainingContext], tmp_path: Path):
+    context = job()
+    assert TRAINER.run(context) == context.model
+    open_artifact(context.model)
+    assert [path.name for path in (context.output / "weights").iterdir()] == ["decoder.safetensors"]
+
+
+def test_pretrained_weights_can_be_trained_on(job: Callable[..., TrainingContext], tmp_path: Path):
+    context = job(finetune_encoder=True, export_weights=True)
+    TRAINER.run(context)
+    files = open_artifact(context.model).manifest["files"]
+    assert {"encoder.safetensors", "decoder.safetensors"} <= files.keys()
+    before = safetensors.torch.load_file(tmp_path / "pretrained" / f"{NAME}.safetensors")
+    after = safetensors.torch.load_file(context.model / "encoder.safetensors")
+    weights = {name.removeprefix("trunk."): value for name, value in after.items()}
+    statistics = [name for name in weights if "running_" in name]
+    assert len(statistics) > 50
+    assert all(torch.equal(weights[name], before[name]) for name in statistics)
+    moved = (weights["features.0.0.weight"] - before["features.0.0.weight"]).abs().max()
+    assert 0 < moved < 0.01
+
+
+@pytest.mark.parametrize("asked", [0, 3])
+def test_asked_to_end_while_pictures_are_read_it_leaves_nothing(job: Callable[..., TrainingContext], asked: int):
+    context = job(stop_after(asked))
+    TRAINER.run(context)
+    assert list(context.model.iterdir()) == []
+
+
+def test_asked_to_end_later_it_leaves_an_artifact_that_was_not_evaluated(job: Callable[..., TrainingContext]):
+    context = job(stop_after(12))  # ten pictures, before the first epoch, after the first step
+    TRAINER.run(context)
+    assert open_artifact(context.model).manifest["metrics"]["epochs"] == 0
+    assert json.loads((context.output / "metrics.json").read_text())["free_running"] is None
+    assert "not evaluated: the job was asked to end early" in (context.model / "MODEL_CARD.md").read_text()
+
+
+def test_the_training_channel_is_needed(job: Callable[..., TrainingContext]):
+    context = job()
+    without = {name: folder for name, folder in context.channels.items() if name != "training"}
+    with pytest.raises(UserError, match="there is no `training` channel"):
+        read_records(dataclasses.replace(context, channels=without), context.hyperparameters)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="here is a GPU")
+def test_a_gpu_that_is_required_and_missing_is_named():
+    with pytest.raises(UserError, match="require_gpu is true and no GPU is found"):
+        pick_device(hyperparameters(require_gpu=True))
+
+
+def test_a_checkpoint_belongs_to_hyperparameters_data_and_encoder(tmp_path: Path):
+    encoder, hp, dataset = small_encoder(), hyperparameters(), Job(tmp_path, hyperparameters()).dataset
+    labelled = Picture("00.png", (Label("Dog", 1.0),))
+    relabelled = dataclasses.replace(dataset.train, pictures=[labelled, *dataset.train.pictures[1:]])
+    other_weights = small_encoder()
+    with torch.no_grad():
+        next(other_weights.parameters()).add_(1)
+    found = {
+        job_fingerprint(hp, dataset, encoder),
+        job_fingerprint(hyperparameters(seed=1), dataset, encoder),
+        job_fingerprint(hp, dataclasses.replace(dataset, train=relabelled), encoder),
+        job_fingerprint(hp, dataset, other_weights),
+    }
+    assert len(found) == 4
+    assert job_fingerprint(hp, Job(tmp_path, hp).dataset, small_encoder()) in found
