@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--language", choices=("en", "ja"), default="en")
     parser.add_argument("--no-training", action="store_true", help="score the model that lies in --out")
     parser.add_argument("hyperparameters", nargs="*")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     examples = read_collection(arguments.folder)
     base = arguments.out.resolve()
     hyperparameters = {

@@ -1,22 +1,18 @@
-"""A job that learns 44 lines by heart in seconds: what it writes afterwards is known word for word.
-
-The encoder is frozen, as it is by default. Its weights are random, which is enough to tell drawn pictures apart.
-"""
+"""A job that learns 44 lines by heart in seconds, its encoder too: what it writes afterwards is known word for word."""
 
 from __future__ import annotations
 
 import random
 from pathlib import Path
 
-from tests.contract.training import SMALL, Row, Training, drawn
+from tests.contract.training import SMALL, Row, Training
 
-ENCODER, SIZE = "mobilenet_v3_small", 64
 HYPERPARAMETERS = {
     **SMALL,
-    "encoder_weights": "pretrained",
-    "decoder_width": "256",
+    "augmentation": "false",
+    "decoder_width": "128",
     "vocabulary": "400",
-    "epochs": "100",
+    "epochs": "40",
     "learning_rate": "0.003",
     "validation_fraction": "0",
     "weight_decay": "0",
@@ -49,28 +45,6 @@ def train(base: Path) -> Training:
     rows = [*PICTURES, *LABELS, *TEXTS]
     job.draw(rows)
     job.list(row.item() for row in rows)
-    save_weights(job.channel("pretrained") / "torchvision" / f"{ENCODER}.safetensors", [row.seed for row in rows])
     ended = job.run()
     assert ended.status == 0, ended.err
     return job
-
-
-def save_weights(file: Path, seeds: list[int]) -> None:
-    """Random weights with the batch statistics of these pictures, so that the map is of the usual size."""
-    import numpy as np
-    import safetensors.torch
-    import torch
-
-    from ogiri import picture
-    from ogiri.captioning.model.encoder import build_network
-
-    torch.manual_seed(0)
-    network = build_network(ENCODER).train()
-    for layer in network.modules():
-        if isinstance(layer, torch.nn.BatchNorm2d):
-            layer.momentum = None  # the average over all that is seen, here one batch
-    pixels = np.stack([picture.load(drawn(seed), SIZE) for seed in seeds])
-    with torch.no_grad():
-        network(torch.from_numpy(pixels).permute(0, 3, 1, 2) / 127.5 - 1)
-    file.parent.mkdir(parents=True)
-    safetensors.torch.save_file(network.state_dict(), file)

@@ -78,6 +78,11 @@ def test_perfect_lines_have_perfect_scores_and_foreign_ones_none():
     assert (foreign.bleu, foreign.cider, foreign.chrf) == ((0, 0, 0, 0), 0, 0)
 
 
+def test_nothing_is_added_to_counts_of_zero():
+    scores = caption_scores(["a dog runs there"], [["the dog sat here"]], "word")
+    assert scores.bleu == (pytest.approx(25), 0, 0, 0)
+
+
 @pytest.mark.parametrize(("line", "expected"), [("", 0.0), ("犬", 0.0)])
 def test_lines_too_short_for_any_of_it_count_as_nothing(line: str, expected: float):
     scores = caption_scores([line, line], [["犬も歩けば"], ["猫の手も"]], "character")

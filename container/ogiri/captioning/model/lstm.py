@@ -7,6 +7,7 @@ takes one step at a time with the same weights.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -106,9 +107,15 @@ class LSTMDecoder(Decoder):
         after = {"keys": keys, "values": values, "mask": mask, "context": context, "hidden": hidden, "cell": cell}
         return logits, after
 
+    @torch.no_grad()
+    def start_from(self, frequencies: Tensor) -> None:
+        """Let the output begin with the frequencies of tokens, (vocabulary,), instead of learning them first."""
+        self.bias.copy_(frequencies.log())
+
     def _embed(self, tokens: Tensor) -> Tensor:
         """Embeddings scaled to unit variance: tied to the output they are small, and the context would drown them."""
-        return self.embedding(tokens) * self.dims.width**0.5
+        scaled: Tensor = self.embedding(tokens) * math.sqrt(self.dims.width)
+        return scaled
 
     def _memory(self, prefix: Prefix) -> tuple[Tensor, Tensor, Tensor]:
         """Slots (batch, slots, width), their mask (batch, slots) and their summary (batch, width)."""
@@ -181,7 +188,7 @@ class LSTMDecoder(Decoder):
         return functional.linear(self.output_dropout(merged), self.embedding.weight, self.bias)
 
     def _initialise(self) -> None:
-        nn.init.normal_(self.embedding.weight, std=self.dims.width**-0.5)
+        nn.init.normal_(self.embedding.weight, std=1 / math.sqrt(self.dims.width))
         nn.init.normal_(self.label_confidence.weight, std=0.5)
         nn.init.normal_(self.text_position, std=0.5)
         with torch.no_grad():

@@ -14,6 +14,7 @@ from ogiri.captioning.model.conditioning import Conditions, stack_conditions
 from ogiri.captioning.model.decoder import Prefix
 
 BUCKET_BATCHES = 32  # lines of this many batches are sorted by length together, so that little of a batch is padding
+UNSEEN_COUNT = 0.01
 IGNORED = -100  # target that no loss is taken of
 
 LABELS_DROPPED, TEXT_DROPPED, PICTURE_DROPPED = 0.10, 0.20, 0.05
@@ -69,6 +70,15 @@ class Batch:
     tokens: Tensor
     targets: Tensor
     lines: npt.NDArray[np.int64]
+
+
+def token_frequencies(examples: Examples, vocabulary: int, eos: int) -> npt.NDArray[np.float32]:
+    """How often each token is to be written, (vocabulary,), adding up to 1; a little for those that never are."""
+    counts = np.full(vocabulary, UNSEEN_COUNT)
+    np.add.at(counts, np.fromiter((token for line in examples.lines for token in line), np.int64), 1.0)
+    counts[eos] += len(examples)
+    frequencies: npt.NDArray[np.float32] = (counts / counts.sum()).astype(np.float32)
+    return frequencies
 
 
 def batch_order(

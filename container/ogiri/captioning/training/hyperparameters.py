@@ -46,7 +46,9 @@ class CaptionHyperparameters:
     learning_rate: float = parameter(1e-3, "peak of the schedule", above=0, maximum=1)
     weight_decay: float = parameter(0.01, "AdamW's", minimum=0, maximum=10)
     warmup_ratio: float = parameter(0.05, "share of the steps with a rising learning rate", minimum=0, maximum=1)
-    label_smoothing: float = parameter(0.1, "probability spread over other tokens", minimum=0, maximum=0.9)
+    label_smoothing: float = parameter(
+        0.1, "share of the loss that spreads probability over tokens by their frequency", minimum=0, maximum=0.9
+    )
     clip_norm: float = parameter(1.0, "largest norm of a step's gradient", above=0)
     patience: int = parameter(5, "epochs without a better validation before the end; 0 = never stop early", minimum=0)
     select_by: str = parameter(

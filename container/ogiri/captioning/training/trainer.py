@@ -25,6 +25,7 @@ from ogiri.captioning.serving.captioner import open_captioner
 from ogiri.captioning.training import publish, report
 from ogiri.captioning.training.dataset import Dataset, Part, build_dataset
 from ogiri.captioning.training.evaluate import MAX_EVALUATED_PICTURES, Evaluation, EvaluationSet, evaluate
+from ogiri.captioning.training.examples import token_frequencies
 from ogiri.captioning.training.fingerprint import job_fingerprint, weights_fingerprint
 from ogiri.captioning.training.fit import Fitting, fit
 from ogiri.captioning.training.hyperparameters import HEADS, CaptionHyperparameters
@@ -149,6 +150,8 @@ def build_model(hp: CaptionHyperparameters, dataset: Dataset, encoder: Encoder) 
             output_dropout=hp.dropout,
         )
     )
+    frequencies = token_frequencies(dataset.train.examples, dataset.tokenizer.vocabulary, dataset.tokenizer.eos)
+    decoder.start_from(torch.from_numpy(frequencies))
     log.info(
         "decoder %s with %.1f million weights, encoder %s %s: %d cells of %d",
         hp.decoder,
