@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from local.options import HYPERPARAMETERS, OptionError, parse
+from local.options import EXAMPLE_HYPERPARAMETERS, OptionError, parse
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def test_without_options_the_examples_are_learnt_from_nothing():
     options = parse([])
     assert options.csv is None
     assert options.pretrained is None
-    assert options.hyperparameters == HYPERPARAMETERS
+    assert options.hyperparameters == EXAMPLE_HYPERPARAMETERS
     assert options.hyperparameters["encoder_weights"] == "none"
     assert options.out == Path("build/demo")
 

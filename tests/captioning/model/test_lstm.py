@@ -237,6 +237,15 @@ def test_the_loss_at_the_start_is_that_of_a_guess():
     assert loss.item() == pytest.approx(math.log(vocabulary), rel=0.03)
 
 
+def test_a_decoder_that_sees_nothing_yet_may_start_from_frequencies(prefix: Prefix, tokens: Tensor):
+    decoder = make_decoder()
+    frequencies = torch.rand(VOCABULARY).softmax(0)
+    decoder.start_from(frequencies)
+    decoder.merge.weight.zero_()
+    decoder.merge.bias.zero_()
+    torch.testing.assert_close(decoder(prefix, tokens)[1, 3].softmax(0), frequencies)
+
+
 def test_gradients_reach_every_weight(prefix: Prefix, tokens: Tensor):
     decoder = make_decoder(layers=2, max_label_pieces=3, max_text_pieces=4).requires_grad_(True)
     sure = dataclasses.replace(prefix, label_confidence=torch.tensor([[1, 2], [3, 0], [0, 0]]))

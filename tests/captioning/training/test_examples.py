@@ -11,6 +11,7 @@ from ogiri.captioning.training.examples import (
     drop_conditions,
     picture_order,
     sequential,
+    token_frequencies,
 )
 
 BOS, EOS = 1, 2
@@ -76,6 +77,14 @@ def test_lines_of_a_picture_may_stand_together():
     again, others = (picture_order(picture_of, 20, np.random.default_rng(seed)) for seed in (1, 2))
     assert np.array_equal(batches, again)
     assert not np.array_equal(batches, others)
+
+
+def test_frequencies_count_tokens_to_be_written_and_the_end(examples: Examples):
+    found = token_frequencies(examples, 20, EOS)
+    assert found.sum() == pytest.approx(1)
+    assert found[EOS] / found[10] == pytest.approx(5, rel=0.02)
+    assert found[13] == found[10]
+    assert 0 < found[19] < 0.05 * found[10]
 
 
 def test_sequential_is_every_line_in_order():

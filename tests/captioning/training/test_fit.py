@@ -2,21 +2,17 @@ import dataclasses
 import logging
 import math
 import pickle
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
 from torch.nn import functional
 
 from ogiri.captioning.training import fit as fitting
-from ogiri.captioning.training.examples import collate
+from ogiri.captioning.training.examples import IGNORED, collate
 from ogiri.captioning.training.fit import settle, validate
 from ogiri.captioning.training.model import Model
-from ogiri.captioning.training.optimizer import build_optimizer, build_schedule
-from ogiri.captioning.training.precision import autocast, has_bf16
 from tests.captioning.training.small import Job, hyperparameters, maps, pixels, stop_after
 
 CPU = torch.device("cpu")
@@ -55,15 +51,15 @@ def test_a_trained_encoder_learns_too(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("fraction", "stopping"), [(0.3, stop_after(1000)), (0, stop_after(1000)), (0, stop_after(3))], ids=str
+    ("fraction", "asked"),
+    [(0.3, 1000), (0, 1000), (0, 3)],
+    ids=["validated", "nothing held out", "asked to end after some steps"],
 )
-def test_the_statistics_of_a_trained_encoder_are_those_of_its_last_weights(
-    tmp_path: Path, fraction: float, stopping: Callable[[], bool]
-):
+def test_the_statistics_of_a_trained_encoder_are_those_of_its_last_weights(tmp_path: Path, fraction: float, asked: int):
     """Running ones lag behind: evaluated with them, every picture would look the same."""
     hp = hyperparameters(epochs=2, learning_rate=0.003, validation_fraction=fraction)
     job = Job(tmp_path, hp, pixels(), "mobilenet_v3_small")
-    model, _ = job.run(stopping)
+    model, _ = job.run(stop_after(asked))
     found = model.state_dict()["encoder"]
     settle(model, job.fitting())
     for name, value in model.state_dict()["encoder"].items():
@@ -267,68 +263,40 @@ def test_a_checkpoint_is_written_whole_or_not_at_all(tmp_path: Path):
     assert [path.name for path in tmp_path.iterdir()] == ["training.pt"]
 
 
-# --- optimizer, schedule, precision ----------------------------------------------------------------------------------
+# --- the loss --------------------------------------------------------------------------------------------------------
 
 
-def rates(steps: int, warmup_ratio: float) -> list[float]:
-    optimizer = torch.optim.AdamW([nn.Parameter(torch.zeros(1))], lr=2.0)
-    schedule, found = build_schedule(optimizer, steps, warmup_ratio), []
-    for _ in range(steps):
-        found.append(schedule.get_last_lr()[0])
-        optimizer.step()
-        schedule.step()
-    return found
+@pytest.fixture
+def targets() -> torch.Tensor:
+    """Three lines, the second of them padded."""
+    targets = torch.randint(0, 11, (3, 5), generator=torch.Generator().manual_seed(0))
+    targets[1, 2:] = IGNORED
+    return targets
 
 
-def test_the_learning_rate_rises_then_falls_like_a_cosine():
-    found = rates(100, 0.1)
-    assert found[:10] == pytest.approx([0.2 * n for n in range(1, 11)])
-    assert found[10] == pytest.approx(2.0)
-    assert found[55] == pytest.approx((2.0 + 0.02) / 2)  # half way down
-    assert found[99] == pytest.approx(0.02, rel=0.05)
-    assert found[10:] == sorted(found[10:], reverse=True)
+@pytest.fixture
+def logits() -> torch.Tensor:
+    return torch.randn(3, 5, 11, generator=torch.Generator().manual_seed(1))
 
 
-@pytest.mark.parametrize(("warmup_ratio", "peak"), [(0.0, 0), (1.0, 99), (0.5, 49)])
-def test_the_peak_comes_at_the_end_of_the_warm_up(warmup_ratio: float, peak: int):
-    found = rates(100, warmup_ratio)
-    assert found.index(max(found)) == peak
-    assert max(found) == pytest.approx(2.0)
-    assert all(rate > 0 for rate in found)
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_the_loss_is_smoothed_cross_entropy(logits: torch.Tensor, targets: torch.Tensor, smoothing: float):
+    expected = functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), label_smoothing=smoothing)
+    even = torch.full((11,), 1 / 11)
+    torch.testing.assert_close(fitting._loss(logits, targets, smoothing, even), expected)
+    logits[1, 2:] = 99  # padding
+    torch.testing.assert_close(fitting._loss(logits, targets, smoothing, even), expected)
 
 
-def test_only_matrices_decay(tmp_path: Path):
-    job = Job(tmp_path, hyperparameters(weight_decay=0.5), pixels(), "mobilenet_v3_small")
-    model = job.model()
-    groups = build_optimizer(model, job.hp, CPU).param_groups
-    for group in groups:
-        assert all((p.dim() > 1) == (group["weight_decay"] == 0.5) for p in group["params"])
-    assert {g["lr"] for g in groups} == {job.hp.learning_rate}
-    assert sum(len(g["params"]) for g in groups) == sum(len(list(part.parameters())) for part in model.modules())
+def test_smoothing_favours_frequent_tokens(logits: torch.Tensor, targets: torch.Tensor):
+    frequencies = torch.full((11,), 0.01).index_fill(0, torch.tensor(4), 0.9)
+    likely, unlikely = logits.clone(), logits.clone()
+    likely[..., 4] += 1
+    unlikely[..., 5] += 1
+    assert fitting._loss(likely, targets, 0.9, frequencies) < fitting._loss(unlikely, targets, 0.9, frequencies)
 
 
-def test_pretrained_weights_learn_at_a_hundredth_of_the_rate(tmp_path: Path):
-    hp = hyperparameters(finetune_encoder=True)
-    model = Job(tmp_path, hp, pixels(), "mobilenet_v3_small").model()
-    rate = {id(p): group["lr"] for group in build_optimizer(model, hp, CPU).param_groups for p in group["params"]}
-    assert {rate[id(p)] for p in model.decoder.parameters()} == {hp.learning_rate}
-    assert {rate[id(p)] for p in model.encoder.parameters()} == {0.01 * hp.learning_rate}
-
-
-def computes_in(precision: str) -> torch.dtype:
-    with autocast(precision, CPU):
-        return (torch.ones(2, 2) @ torch.ones(2, 2)).dtype
-
-
-def test_precision_is_what_was_asked_for():
-    assert computes_in("fp32") == torch.float32
-    assert computes_in("bf16") == torch.bfloat16
-    assert computes_in("auto") == (torch.bfloat16 if has_bf16(CPU) else torch.float32)
-
-
-def test_bf16_is_found_where_the_processor_has_it():
-    flags = Path("/proc/cpuinfo").read_text().split()
-    assert has_bf16(CPU) == ("avx512_bf16" in flags or "amx_bf16" in flags)
+# --- steps -----------------------------------------------------------------------------------------------------------
 
 
 def test_trains_in_bf16(tmp_path: Path):

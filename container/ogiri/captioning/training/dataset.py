@@ -18,6 +18,7 @@ from ogiri.captioning.training.examples import Examples
 from ogiri.captioning.training.hyperparameters import CaptionHyperparameters
 from ogiri.task import UserError
 
+CHARACTERS_PER_TOKEN, MAX_AUTOMATIC_VOCABULARY = 12, 8000
 LABEL_REPEATS = 20  # how often a label's name counts at most when the tokenizer is trained
 
 log = logging.getLogger(__name__)
@@ -96,7 +97,9 @@ def _fit_tokenizer(train: Records, hp: CaptionHyperparameters) -> Tokenizer:
         for label in picture.labels:
             names[label.name] = names.get(label.name, 0) + 1
     extra = [name for name, count in sorted(names.items()) for _ in range(min(count, LABEL_REPEATS))]
-    tokenizer = train_tokenizer(train.lines, hp.vocabulary, extra)
+    characters = sum(len(line) for line in train.lines)
+    vocabulary = hp.vocabulary or min(MAX_AUTOMATIC_VOCABULARY, characters // CHARACTERS_PER_TOKEN)
+    tokenizer = train_tokenizer(train.lines, vocabulary, extra)
     changed = [line for line in train.lines if tokenizer.decode(tokenizer.encode(line)) != line]
     if changed:
         raise RuntimeError(f"the tokenizer changes {len(changed)} lines, the first is {changed[0]!r}")

@@ -33,7 +33,9 @@ class CaptionHyperparameters:
     decoder: str = parameter("lstm", "what writes the line", choices=("lstm",))
     decoder_width: int = parameter(512, "width of embeddings and states", minimum=32, maximum=4096)
     decoder_layers: int = parameter(1, "layers of the decoder", minimum=1, maximum=48)
-    vocabulary: int = parameter(8000, "SentencePiece tokens", minimum=64, maximum=64000)
+    vocabulary: int = parameter(
+        0, "SentencePiece tokens; 0 = one for every 12 characters of the lines, at most 8,000", minimum=0, maximum=64000
+    )
     max_length: int = parameter(64, "tokens of a line; longer ones are cut", minimum=4, maximum=1024)
     dropout: float = parameter(0.5, "dropout before the output; 0.6 of it on embeddings", minimum=0, maximum=0.9)
     condition_dropout: float = parameter(
