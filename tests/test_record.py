@@ -98,3 +98,12 @@ def test_keys_are_plain_names_and_differ_by_url():
 
 def test_a_url_always_gets_the_same_key():
     assert image_key("https://example.com/cat%20one.jpg?size=2") == "cat_one-d973a75e7e71.jpg"
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [{"DetectedText": "\ud842"}, {"ImageUrl": "\udfb7"}, {"Labels": ["\ud842"]}, {"Labels": [{"Name": "\ud842"}]}],
+)
+def test_half_a_character_is_refused_by_name(attributes: dict[str, object]):
+    with pytest.raises(RecordError, match=f"{next(iter(attributes))} is .* no valid Unicode"):
+        from_item({"ImageKey": "a.jpg", "ExpectedResult": "犬", **attributes})

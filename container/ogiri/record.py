@@ -165,6 +165,7 @@ def _label(member: Any) -> Label:
         raise RecordError(f"Labels has {member!r}: a label is a name, or an object with Name and Confidence")
     if confidence is not None and not 0 <= confidence <= 100:
         raise RecordError(f"Confidence of {name!r} is {confidence:g}: it must be 0 to 100")
+    _utf8_bytes("Labels", name)
     return Label(name, confidence)
 
 
@@ -178,6 +179,8 @@ def _utf8_bytes(name: str, value: str) -> int:
 def _optional_text(name: str, value: Any) -> str | None:
     if value is not None and not isinstance(value, str):
         raise RecordError(f"{name} is {value!r}: it must be a string")
+    if value:
+        _utf8_bytes(name, value)
     return value
 
 
