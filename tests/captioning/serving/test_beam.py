@@ -9,7 +9,7 @@ import pytest
 
 from ogiri.captioning.model.conditioning import Conditions, stack_conditions
 from ogiri.captioning.serving.banned import BannedWords
-from ogiri.captioning.serving.beam import BeamSearch
+from ogiri.captioning.serving.beam import LENGTH_EXPONENT, BeamSearch
 from ogiri.captioning.serving.captioner import Captioner
 from ogiri.captioning.serving.engine import Engine
 from ogiri.captioning.serving.line import Caption, Rules
@@ -62,7 +62,9 @@ def test_finds_what_brute_force_finds(seed: int, shortest: int, tmp_path: Path, 
     parameters = Parameters(num_beams=8, num_candidates=8, repetition_penalty=1.0)
     found = search(small, picture, BeamSearch(rules(shortest, 3), parameters, lookahead_tokens=100))
     scores = {tokens: mean_log_probability(small, picture, tokens) for tokens in every_line(shortest, 3)}
-    best = sorted(scores, key=lambda tokens: -scores[tokens])[:8]
+    ranks = {tokens: score * (len(tokens) + 1) ** (1 - LENGTH_EXPONENT) for tokens, score in scores.items()}
+    chosen = sorted(ranks, key=lambda tokens: -ranks[tokens])[:8]
+    best = sorted(chosen, key=lambda tokens: -scores[tokens])
     assert [caption.tokens for caption in found] == best
     assert [caption.score for caption in found] == pytest.approx([scores[tokens] for tokens in best], abs=1e-4)
 

@@ -31,7 +31,8 @@ class LSTMDimensions:
         width: of embeddings, memory and hidden state.
         heads: of the attention.
         layers: of the LSTM.
-        embedding_dropout, output_dropout: probabilities.
+        embedding_dropout: of the words, and of what is merged before the output.
+        output_dropout: before the output.
     """
 
     vocabulary: int
@@ -184,7 +185,7 @@ class LSTMDecoder(Decoder):
         return x.reshape(x.shape[0], x.shape[1], self.dims.heads, -1).transpose(1, 2)
 
     def _logits(self, steps: Tensor, seen: Tensor) -> Tensor:
-        merged = torch.tanh(self.merge(torch.cat([steps, seen], -1)))
+        merged = torch.tanh(self.merge(self.embedding_dropout(torch.cat([steps, seen], -1))))
         return functional.linear(self.output_dropout(merged), self.embedding.weight, self.bias)
 
     def _initialise(self) -> None:

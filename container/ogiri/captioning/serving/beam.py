@@ -10,9 +10,10 @@ from ogiri.captioning.serving.parameters import Parameters
 from ogiri.captioning.serving.sampling import Doubles, Floats
 from ogiri.captioning.serving.search import Move, filled, order
 
-LENGTH_EXPONENT = 1.0
+LENGTH_EXPONENT = 0.7
 """A finished line ranks by log-probability / tokens ** this (Wu et al. 2016, arXiv:1609.08144, without its constant).
-1 ranks by the mean a token, which is the score that callers see; lower values favour short lines."""
+1 would rank by the mean a token, which is the score that callers see, but that mean grows with the length: on Flickr8k
+the lines come out a word too long and lose 1.6 BLEU-4; 0.4 makes them three words too short."""
 
 LOOKAHEAD_TOKENS = 0
 """How many certain tokens (log-probability 0) a live line is given credit for when it is asked whether it may still

@@ -37,7 +37,7 @@ class CaptionHyperparameters:
         0, "SentencePiece tokens; 0 = one for every 12 characters of the lines, at most 8,000", minimum=0, maximum=64000
     )
     max_length: int = parameter(64, "tokens of a line; longer ones are cut", minimum=4, maximum=1024)
-    dropout: float = parameter(0.5, "dropout before the output; 0.6 of it on embeddings", minimum=0, maximum=0.9)
+    dropout: float = parameter(0.5, "dropout before the output; 0.6 of it on words and states", minimum=0, maximum=0.9)
     condition_dropout: float = parameter(
         1.0, "scale of dropping labels (10 %), text (20 %), picture (5 %); 0 = never", minimum=0, maximum=3
     )
