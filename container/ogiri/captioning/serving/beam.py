@@ -10,10 +10,11 @@ from ogiri.captioning.serving.parameters import Parameters
 from ogiri.captioning.serving.sampling import Doubles, Floats
 from ogiri.captioning.serving.search import Move, filled, order
 
-LENGTH_EXPONENT = 0.7
+LENGTH_EXPONENT = 0.8
 """A finished line ranks by log-probability / tokens ** this (Wu et al. 2016, arXiv:1609.08144, without its constant).
-1 would rank by the mean a token, which is the score that callers see, but that mean grows with the length: on Flickr8k
-the lines come out a word too long and lose 1.6 BLEU-4; 0.4 makes them three words too short."""
+1 would rank by the mean a token, which is the score that callers see, but long lines win under it. One Flickr8k model
+had BLEU-4 16.6 with 1, 18.2 with 0.7 and 17.1 with 0.4 (300 pictures, five beams); a better one 18.2 with 0.6, 18.7
+with 0.7, 19.1 with 0.8 and 0.9 (1,000 pictures)."""
 
 LOOKAHEAD_TOKENS = 0
 """How many certain tokens (log-probability 0) a live line is given credit for when it is asked whether it may still

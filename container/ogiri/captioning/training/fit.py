@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from ogiri.captioning.model.decoder import greedy
 from ogiri.captioning.model.tokenizer import Tokenizer
+from ogiri.captioning.training.average import Average
 from ogiri.captioning.training.checkpoint import load_checkpoint, save_checkpoint
 from ogiri.captioning.training.examples import (
     IGNORED,
@@ -109,33 +110,35 @@ def fit(model: Model, work: Fitting) -> Progress:
     steps_per_epoch = math.ceil(len(work.train) / hp.batch_size)
     optimizer = build_optimizer(model, hp, work.device)
     schedule = build_schedule(optimizer, steps_per_epoch * hp.epochs, hp.warmup_ratio)
-    progress = Progress()
+    average, progress = Average(model.modules(), hp.average_decay), Progress()
     saved = load_checkpoint(work.checkpoint, work.fingerprint)
     if saved is not None:
         model.load_state_dict(saved["model"])
         optimizer.load_state_dict(saved["optimizer"])
         schedule.load_state_dict(saved["schedule"])
+        average.load_state_dict(saved["average"])
         progress = Progress(**saved["progress"])
         log.info("going on from the checkpoint after epoch %d", progress.epoch)
     saved_at, saved_epoch = time.monotonic(), progress.epoch
     while progress.epoch < hp.epochs and not work.stopping() and not _ran_out_of_patience(progress, work):
         try:
-            metrics = _train_epoch(model, work, progress, optimizer, schedule)
+            metrics = _train_epoch(model, work, progress, optimizer, schedule, average)
         except Stopped:
             log.info("asked to end in epoch %d: keeping what is best so far", progress.epoch + 1)
             saved_epoch = progress.epoch  # the weights are no longer those of its end
             break
         progress.epoch += 1
-        settle(model, work)
-        metrics |= validate(model, work)
+        with average.applied():
+            settle(model, work)
+            metrics |= validate(model, work)
+            _keep_best(model, progress, metrics, hp)
         progress.history.append({"epoch": progress.epoch, **metrics})
         work.report_metrics(progress.history[-1])
-        _keep_best(model, progress, metrics, hp)
         if time.monotonic() - saved_at > CHECKPOINT_EVERY_SECONDS:
-            _save(model, work, optimizer, schedule, progress)
+            _save(model, work, optimizer, schedule, average, progress)
             saved_at, saved_epoch = time.monotonic(), progress.epoch
     if progress.epoch > saved_epoch:
-        _save(model, work, optimizer, schedule, progress)
+        _save(model, work, optimizer, schedule, average, progress)
     if progress.best_weights:
         model.load_state_dict(progress.best_weights)
     else:
@@ -159,6 +162,7 @@ def _train_epoch(
     progress: Progress,
     optimizer: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LambdaLR,
+    average: Average,
 ) -> dict[str, float]:
     hp, tokenizer, epoch = work.hyperparameters, work.tokenizer, progress.epoch
     rng = np.random.default_rng([hp.seed, epoch])
@@ -184,6 +188,7 @@ def _train_epoch(
         nn.utils.clip_grad_norm_(parameters, hp.clip_norm)
         optimizer.step()
         schedule.step()
+        average.update()
         progress.steps += 1
         if profiler is not None and done == min(PROFILED_STEPS, len(batches)):
             _write_trace(profiler, work.trace)
@@ -265,6 +270,7 @@ def _save(
     work: Fitting,
     optimizer: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LambdaLR,
+    average: Average,
     progress: Progress,
 ) -> None:
     save_checkpoint(
@@ -274,6 +280,7 @@ def _save(
             "model": model.state_dict(),
             "optimizer": optimizer.state_dict(),
             "schedule": schedule.state_dict(),
+            "average": average.state_dict(),
             "progress": vars(progress),
         },
     )

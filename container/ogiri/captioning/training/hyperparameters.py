@@ -52,6 +52,12 @@ class CaptionHyperparameters:
         0.1, "share of the loss that spreads probability over tokens by their frequency", minimum=0, maximum=0.9
     )
     clip_norm: float = parameter(1.0, "largest norm of a step's gradient", above=0)
+    average_decay: float = parameter(
+        0.9995,
+        "of the running average of the weights, which is validated and shipped; 0 = no average",
+        minimum=0,
+        maximum=0.99999,
+    )
     patience: int = parameter(5, "epochs without a better validation before the end; 0 = never stop early", minimum=0)
     select_by: str = parameter(
         "loss", "which validation figure picks the best epoch", choices=("loss", "cider", "bleu", "chrf")
