@@ -20,9 +20,8 @@ def walked(decay: float, steps: int) -> tuple[nn.Linear, Average]:
 
 def test_the_average_follows_the_weights_and_leaves_them_alone():
     layer, average = walked(0.5, 4)
-    expected, updates = 0.0, 0
-    for weight in (1.0, 2.0, 3.0, 4.0):
-        updates += 1
+    expected = 0.0
+    for updates, weight in enumerate((1.0, 2.0, 3.0, 4.0), 1):
         decay = min(0.5, (1 + updates) / (10 + updates))
         expected = decay * expected + (1 - decay) * weight
     with average.applied():
@@ -38,9 +37,14 @@ def test_without_decay_the_average_is_the_weights():
 
 def test_the_own_weights_come_back_after_an_error():
     layer, average = walked(0.9, 3)
-    with pytest.raises(ZeroDivisionError), average.applied():
-        assert layer.weight.item() != 3.0
-        raise ZeroDivisionError
+
+    def fail() -> None:
+        with average.applied():
+            assert layer.weight.item() != 3.0
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert layer.weight.item() == 3.0
 
 
