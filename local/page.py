@@ -151,7 +151,7 @@ def _measured(metrics: Mapping[str, Any]) -> str:
         for title, values in rows
     )
     gap = free.get("picture_shuffle_gap") or {}
-    gaps = " and ".join(f"{_number(value)} {METRICS.get(name, name)}" for name, value in gap.items())
+    gaps = " and ".join(f"{_number(value)} {METRICS.get(name, name.replace('_', ' '))}" for name, value in gap.items())
     return (
         f"<section><h2>Measured on {free.get('pictures', '?')} held-out pictures</h2>"
         f'<div class="scroll"><table><thead><tr><th>Answering with</th>{head}</tr></thead><tbody>{body}</tbody></table>'

@@ -60,6 +60,9 @@ def test_labels_that_are_shuffled_cost_what_was_learned_of_them(captioner: Capti
     assert found["shuffled"]["everything"]["chrf"] < found["chrf"] - 5
     gap = found["chrf"] - found["shuffled"]["picture"]["chrf"]
     assert found["picture_shuffle_gap"]["chrf"] == pytest.approx(gap)
+    nats = found["nats_per_token"]
+    assert nats["shuffled_everything"] > nats["shuffled_labels_and_text"] > 2 * nats["right"]
+    assert found["picture_shuffle_gap"]["nats_per_token"] == nats["shuffled_picture"] - nats["right"]
 
 
 def test_a_model_that_has_learned_nothing_is_told(trained: Job, tmp_path: Path):
@@ -69,7 +72,7 @@ def test_a_model_that_has_learned_nothing_is_told(trained: Job, tmp_path: Path):
         blind.bias.copy_(torch.linspace(1, 0, blind.vocabulary))
     found = run(as_captioner(blind, trained, tmp_path), trained)
     assert any(warning.startswith("collapsed: only ") for warning in found.warnings)
-    assert any(warning.startswith("the picture is not used: ") for warning in found.warnings)
+    assert any(warning.startswith("the picture, labels and text are not used: ") for warning in found.warnings)
 
 
 def test_lines_that_stand_in_the_training_data_are_told(captioner: Captioner, trained: Job):

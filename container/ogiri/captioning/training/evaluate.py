@@ -15,13 +15,14 @@ from ogiri.captioning.serving.captioner import Captioner
 from ogiri.captioning.serving.line import Caption
 from ogiri.captioning.serving.parameters import Parameters
 from ogiri.captioning.training.metrics import Tokens, bleu_mecab, caption_scores, variety
+from ogiri.captioning.training.quality import nats_per_token
 
 METRIC_BEAMS = 3
 CANDIDATES = 3
 MAX_EVALUATED_PICTURES = 500
 COLLAPSED_BELOW = 0.5  # distinct lines / lines
 COPIED_ABOVE = 0.5
-MIN_GAP = 0.02  # of a metric, relative, that shuffling must cost
+MIN_GAP = 0.01  # nats a token, relative, that shuffling must cost
 
 METRIC_PARAMETERS = Parameters(num_beams=METRIC_BEAMS, repetition_penalty=1.0)
 SAMPLE_PARAMETERS = Parameters(num_candidates=CANDIDATES, seed=0)
@@ -77,6 +78,7 @@ def evaluate(
     wrong_conditions = write(data.maps, [data.conditions[i] for i in others], METRIC_PARAMETERS)
     if best is None or sampled is None or wrong_picture is None or wrong_conditions is None:
         return None
+    nats = _nats(captioner, data, others)
     lines = [captions[0].text for captions in best]
     drawn = [captions[0].text for captions in sampled]
     scores = _scores(lines, data.references, tokens)
@@ -96,7 +98,11 @@ def evaluate(
         "beams": METRIC_BEAMS,
         **scores,
         "shuffled": shuffled,
-        "picture_shuffle_gap": {name: scores[name] - shuffled["picture"][name] for name in ("chrf", "cider")},
+        "nats_per_token": nats,
+        "picture_shuffle_gap": {
+            **{name: scores[name] - shuffled["picture"][name] for name in ("chrf", "cider")},
+            "nats_per_token": nats["shuffled_picture"] - nats["right"],
+        },
         "variety": kinds,
     }
     samples = [
@@ -112,6 +118,28 @@ def evaluate(
         for picture, references, line, captions in zip(data.pictures, data.references, lines, sampled, strict=True)
     ]
     return Evaluation(metrics, samples, _warnings(metrics))
+
+
+def _nats(captioner: Captioner, data: EvaluationSet, others: Sequence[int]) -> dict[str, float]:
+    """Nats a token of people's lines, beside what belongs to them and beside what belongs to another picture.
+
+    Less noisy than any score of generated lines, where few pictures are held out.
+    """
+    tokenizer = captioner.tokenizer
+    picture_of = np.repeat(np.arange(len(data.pictures)), [len(lines) for lines in data.references])
+    lines = [tokenizer.encode(line)[: captioner.max_tokens] for references in data.references for line in references]
+    other = np.asarray(others)
+
+    def cost(maps_of: npt.NDArray[np.int64], conditions_of: npt.NDArray[np.int64]) -> float:
+        conditions = [data.conditions[i] for i in conditions_of.tolist()]
+        return nats_per_token(captioner.engine, data.maps, maps_of, conditions, lines, tokenizer.bos, tokenizer.eos)
+
+    return {
+        "right": cost(picture_of, picture_of),
+        "shuffled_picture": cost(other[picture_of], picture_of),
+        "shuffled_labels_and_text": cost(picture_of, other[picture_of]),
+        "shuffled_everything": cost(other[picture_of], other[picture_of]),
+    }
 
 
 def _scores(lines: Sequence[str], references: Sequence[Sequence[str]], tokens: Tokens) -> dict[str, float]:
@@ -131,11 +159,14 @@ def _warnings(metrics: dict[str, Any]) -> list[str]:
             f"collapsed: only {unique:.0%} of the lines for different pictures differ. "
             "Train longer, or bring more varied lines"
         )
-    kept = metrics["shuffled"]["everything"]["chrf"]
-    if metrics["pictures"] > 1 and metrics["chrf"] - kept < MIN_GAP * max(metrics["chrf"], 1e-9):
-        warnings.append(
-            f"the picture is not used: chrF is {metrics['chrf']:.1f} with the right pictures and {kept:.1f} with others"
-        )
+    nats = metrics["nats_per_token"]
+    for shuffled, what in (("shuffled_everything", "picture, labels and text are"), ("shuffled_picture", "picture is")):
+        if metrics["pictures"] > 1 and nats[shuffled] - nats["right"] < MIN_GAP * nats["right"]:
+            warnings.append(
+                f"the {what} not used: people's lines cost {nats['right']:.3f} nats a token with what belongs to them "
+                f"and {nats[shuffled]:.3f} with another's"
+            )
+            break
     copied = metrics["variety"]["sampled"]["copied"]
     if copied > COPIED_ABOVE and metrics["split"] == "validation":
         warnings.append(f"copied: {copied:.0%} of the sampled lines stand in the training data word for word")
