@@ -91,11 +91,21 @@ def test_unseen_characters_are_spelled_in_bytes(tokenizer: Tokenizer):
 
 
 def test_characters_that_were_seen_twice_are_tokens_and_others_need_none():
-    often, twice, once = "犬猫が棒に当たる", [chr(0x4E00 + n) for n in range(300)], [chr(0x5E00 + n) for n in range(40)]
+    often, twice, once = (
+        "犬猫が棒に当たる",
+        [chr(0x4E00 + n) for n in range(2600)],
+        [chr(0x5E00 + n) for n in range(40)],
+    )
     lines = [often] * 1000 + twice * 2 + once
-    tokenizer = train_tokenizer(lines, 2000)
+    tokenizer = train_tokenizer(lines, 4000)
     assert [character for character in (*often, *twice) if len(tokenizer.encode(character)) != 1] == []
     assert sum(len(tokenizer.encode(character)) == 1 for character in once) < 5
+
+
+def test_of_few_characters_all_are_tokens():
+    once = [chr(0x4E00 + n) for n in range(300)]
+    tokenizer = train_tokenizer(["犬猫が棒に当たる"] * 1000 + once, 64)
+    assert [character for character in once if len(tokenizer.encode(character)) != 1] == []
 
 
 @pytest.mark.parametrize("vocabulary", [64, 8000])

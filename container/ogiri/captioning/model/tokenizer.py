@@ -17,6 +17,7 @@ UNKNOWN, BOS, EOS = 0, 1, 2
 FIRST_PIECE = 3
 SPARE_PIECES = 64  # that a vocabulary has at least, beside its characters
 BYTE_PIECES = 256
+SMALL_ALPHABET = 2500  # different characters
 MIN_COVERAGE = 0.98  # of the characters, SentencePiece's lower bound
 _SPACE = "\u2581"  # how SentencePiece writes a space
 _MAX_PIECE = 16  # characters, SentencePiece's default
@@ -116,9 +117,14 @@ def train_tokenizer(lines: Sequence[str], vocabulary: int, extra: Iterable[str] 
 def _kept_characters(texts: Sequence[str]) -> tuple[int, float]:
     """How many characters become tokens, at most, and their share of the texts: those that are seen twice.
 
+    Where there are few different ones, all do: one that was spelled in bytes a single time would teach the model to
+    begin such a spelling and not how to end it, so that characters come out that nobody wrote.
+
     `required_chars` would say which, but SentencePiece drops most of a long list; a share keeps the most frequent ones.
     """
     counts = Counter(character for text in texts for character in text)
+    if len(counts) <= SMALL_ALPHABET:
+        return len(counts), 1.0
     total = max(1, sum(counts.values()))
     twice = [count for count in counts.values() if count > 1]
     share = (sum(twice) + 1) / total
