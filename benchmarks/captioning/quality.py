@@ -107,7 +107,7 @@ def ask(base: Path, images: Path, dev: list[Example]) -> tuple[list[str], float]
 
     def ready() -> bool | None:
         try:
-            with urllib.request.urlopen(f"{address}/ping", timeout=2) as answer:  # noqa: S310
+            with urllib.request.urlopen(f"{address}/ping", timeout=2) as answer:
                 return True if answer.status == 200 else None
         except OSError:
             return None
@@ -118,10 +118,8 @@ def ask(base: Path, images: Path, dev: list[Example]) -> tuple[list[str], float]
         picture = base64.b64encode((images / example.image).read_bytes()).decode()
         parameters = {"num_beams": BEAMS, "repetition_penalty": 1.0}
         body = json.dumps({"image": picture, "labels": example.labels, "parameters": parameters}).encode()
-        request = urllib.request.Request(  # noqa: S310
-            f"{address}/invocations", body, {"Content-Type": "application/json"}
-        )
-        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+        request = urllib.request.Request(f"{address}/invocations", body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=60) as answer:
             captions: list[dict[str, Any]] = json.load(answer)["captions"]
         return str(captions[0]["text"])
 
