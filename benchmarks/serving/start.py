@@ -1,4 +1,4 @@
-"""Start `serve` on a trained model, and measure: seconds to the first 200 of /ping, resident memory, milliseconds a line.
+"""Start `serve` on a trained model: seconds to the first 200 of /ping, resident memory, milliseconds a line.
 
 python -m benchmarks.serving.start build/demo/opt-ml-serve PICTURE.jpg
 """
