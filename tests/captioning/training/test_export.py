@@ -134,7 +134,9 @@ def test_a_quantised_row_is_alone_what_it_is_beside_seven_others(
     together = all_logits(quantized, maps, conditions)
     for row in range(LINES):
         alone = all_logits(quantized, maps[row : row + 1], conditions[row : row + 1])
-        np.testing.assert_allclose(alone[:, 0], together[:, row], rtol=0, atol=1e-6)
+        np.testing.assert_allclose(
+            alone[:, 0], together[:, row], rtol=1e-6, atol=1e-6
+        )  # float32 rounds logits of 9 by 1e-6
 
 
 def test_quantised_lines_do_not_depend_on_what_is_written_beside_them(

@@ -128,21 +128,22 @@ def fit(model: Model, work: Fitting) -> Progress:
             saved_epoch = progress.epoch  # the weights are no longer those of its end
             break
         progress.epoch += 1
-        with average.applied():
-            settle(model, work)
-            metrics |= validate(model, work)
-            _keep_best(model, progress, metrics, hp)
+        if len(work.validation) > 0:
+            with average.applied():
+                settle(model, work)
+                metrics |= validate(model, work)
+                _keep_best(model, progress, metrics, hp)
         progress.history.append({"epoch": progress.epoch, **metrics})
         work.report_metrics(progress.history[-1])
         if time.monotonic() - saved_at > CHECKPOINT_EVERY_SECONDS:
             _save(model, work, optimizer, schedule, average, progress)
             saved_at, saved_epoch = time.monotonic(), progress.epoch
+    if not progress.best_weights:
+        settle(model, work)
     if progress.epoch > saved_epoch:
         _save(model, work, optimizer, schedule, average, progress)
     if progress.best_weights:
         model.load_state_dict(progress.best_weights)
-    else:
-        settle(model, work)
     model.train(False)
     return progress
 
