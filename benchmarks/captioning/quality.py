@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--no-training", action="store_true", help="score the model that lies in --out")
     parser.add_argument("hyperparameters", nargs="*")
     arguments = parser.parse_intermixed_args()
-    examples = read_collection(arguments.folder)
+    examples, measured = read_collection(arguments.folder), commit()
     base = arguments.out.resolve()
     hyperparameters = {
         "encoder": "mobilenet_v2",
@@ -55,7 +55,7 @@ def main() -> None:
     dev = [example for example in examples if example.split == "dev"]
     lines, milliseconds = ask(base, arguments.folder / "images", dev)
     result = {
-        "commit": commit(),
+        "commit": measured,
         "date": time.strftime("%Y-%m-%d"),
         "cpu": f"{os.cpu_count()} × {processor()}",
         "hyperparameters": hyperparameters,
