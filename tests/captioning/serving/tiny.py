@@ -15,6 +15,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from ogiri.artifact import write_manifest
+from ogiri.captioning.model.controls import LEVELS, control_starts
 from ogiri.captioning.serving.state import StateEntry
 
 SIZE, CELLS, CHANNELS, WIDTH = 8, 4, 5, 16
@@ -87,7 +88,11 @@ def save_decoder(path: Path, vocabulary: int, seed: int = 0, sharpness: float = 
     labels = g("Add", names, g("Gather", g.weight(len(EDGES) + 2, WIDTH), "label_confidence"))
     slots = g("Concat", cells, labels, embedded("text_pieces"), axis=1)
     memory = g("Concat", "memory", slots, output="next.memory", axis=1)
-    context = g("Add", "context", mean(slots), output="next.context")
+    count = g("Gather", g("Shape", "controls"), g.constant([1]))  # none at a step
+    starts = g("Slice", g.constant(control_starts()), g.constant([0]), count)
+    table = g.weight(sum(LEVELS) + len(LEVELS), WIDTH)
+    asked = g("ReduceSum", g("Gather", table, g("Add", "controls", starts)), g.constant([1]), keepdims=0)
+    context = g("Add", g("Add", "context", mean(slots)), asked, output="next.context")
 
     word = g("Squeeze", g("Gather", embedding, "tokens"), g.constant([1]))
     before = g("Add", g("MatMul", "hidden", g.weight(WIDTH, WIDTH)), word)
@@ -106,6 +111,7 @@ def save_decoder(path: Path, vocabulary: int, seed: int = 0, sharpness: float = 
             ("label_pieces", int_, ["batch", "labels", "pieces"]),
             ("label_confidence", int_, ["batch", "labels"]),
             ("text_pieces", int_, ["batch", "text"]),
+            ("controls", int_, ["batch", "controls"]),
             ("hidden", float_, ["batch", WIDTH]),
             ("context", float_, ["batch", WIDTH]),
             ("memory", float_, ["batch", "past", WIDTH]),
@@ -139,6 +145,7 @@ def manifest(vocabulary: int, **decoding: Any) -> dict[str, Any]:
                 {"name": e.name, "shape": list(e.shape), "dtype": e.dtype, "constant": e.constant} for e in STATE
             ],
             "max_tokens": 24,
+            "controls": {"score": [1.0, 2.0, 3.0, 4.0], "length": [6.0, 12.0]},
             "defaults": {},
             **decoding,
         },

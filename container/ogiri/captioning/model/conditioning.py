@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
+from ogiri.captioning.model.controls import CONTROLS, control_array
 from ogiri.captioning.model.tokenizer import Tokenizer
 from ogiri.record import Label
 
@@ -51,11 +52,13 @@ class Conditions:
         label_pieces: (labels, pieces) tokens of each label's name, padded with -1.
         label_confidence: (labels,) confidence buckets.
         text_pieces: (pieces,) tokens of the detected text, padded with -1.
+        controls: (2,) levels of score and length that are asked for, 0 = any; see `controls`.
     """
 
     label_pieces: Ints
     label_confidence: Ints
     text_pieces: Ints
+    controls: Ints = field(default_factory=control_array)
 
 
 def encode_conditions(
@@ -74,7 +77,7 @@ def encode_conditions(
 
 
 def stack_conditions(conditions: Sequence[Conditions]) -> Conditions:
-    """Several pictures' conditions as padded arrays (batch, labels, pieces), (batch, labels), (batch, pieces)."""
+    """Several pictures, padded: (batch, labels, pieces), (batch, labels), (batch, pieces) and controls (batch, 2)."""
     batch = len(conditions)
     labels = max((c.label_pieces.shape[0] for c in conditions), default=0)
     width = max((c.label_pieces.shape[1] for c in conditions), default=0)
@@ -83,11 +86,13 @@ def stack_conditions(conditions: Sequence[Conditions]) -> Conditions:
         np.full((batch, labels, width), PADDING, np.int64),
         np.full((batch, labels), UNKNOWN_CONFIDENCE, np.int64),
         np.full((batch, pieces), PADDING, np.int64),
+        np.zeros((batch, len(CONTROLS)), np.int64),
     )
     for row, c in enumerate(conditions):
         stacked.label_pieces[row, : c.label_pieces.shape[0], : c.label_pieces.shape[1]] = c.label_pieces
         stacked.label_confidence[row, : c.label_confidence.shape[0]] = c.label_confidence
         stacked.text_pieces[row, : c.text_pieces.shape[0]] = c.text_pieces
+        stacked.controls[row] = c.controls
     return stacked
 
 

@@ -24,6 +24,7 @@ class Prefix:
         label_pieces: (batch, labels, pieces) int64, padded with -1.
         label_confidence: (batch, labels) int64 confidence buckets.
         text_pieces: (batch, pieces) int64, padded with -1.
+        controls: (batch, 2) int64, levels of score and length that are asked for, 0 = any.
         picture_known: (batch,) bool, for training only: False hides the picture of a row.
     """
 
@@ -31,6 +32,7 @@ class Prefix:
     label_pieces: Tensor
     label_confidence: Tensor
     text_pieces: Tensor
+    controls: Tensor
     picture_known: Tensor | None = None
 
     def to(self, device: torch.device) -> Prefix:
@@ -41,13 +43,18 @@ class Prefix:
             self.label_pieces.to(device),
             self.label_confidence.to(device),
             self.text_pieces.to(device),
+            self.controls.to(device),
             None if known is None else known.to(device),
         )
 
     def emptied(self) -> Prefix:
         """The same batch with nothing known: what a step is given."""
         return Prefix(
-            self.map[:, :0], self.label_pieces[:, :0, :0], self.label_confidence[:, :0], self.text_pieces[:, :0]
+            self.map[:, :0],
+            self.label_pieces[:, :0, :0],
+            self.label_confidence[:, :0],
+            self.text_pieces[:, :0],
+            self.controls[:, :0],
         )
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ogiri.captioning.model.controls import LEVELS, control_starts
 from ogiri.captioning.model.decoder import Decoder, Prefix, State, StateSpec
 
 MASKED = -1e4  # score of a slot that is padding; finite, so that a row without any slot stays a number
@@ -50,6 +51,8 @@ class LSTMDimensions:
 class LSTMDecoder(Decoder):
     """See the module's text. Input and output embeddings are tied."""
 
+    control_start: Tensor
+
     def __init__(self, dims: LSTMDimensions) -> None:
         super().__init__()
         self.dims, self.vocabulary = dims, dims.vocabulary
@@ -65,6 +68,7 @@ class LSTMDecoder(Decoder):
         self.text_position = nn.Parameter(torch.zeros(dims.max_text_pieces, width))
         self.text_in = nn.Linear(width, width)
         self.text_norm = nn.LayerNorm(width)
+        self.control = nn.Embedding(sum(LEVELS) + len(LEVELS), width)
         self.context_in = nn.Linear(width, width, bias=False)
         self.start = nn.Linear(width, 2 * dims.layers * width, bias=False)
         self.lstm = nn.LSTM(width, width, dims.layers, batch_first=True)
@@ -82,6 +86,7 @@ class LSTMDecoder(Decoder):
             StateSpec("hidden", (dims.layers, width)),
             StateSpec("cell", (dims.layers, width)),
         )
+        self.register_buffer("control_start", torch.from_numpy(control_starts()), persistent=False)
         self._initialise()
 
     def forward(self, prefix: Prefix, tokens: Tensor) -> Tensor:
@@ -127,7 +132,11 @@ class LSTMDecoder(Decoder):
         known = torch.cat([cell_known, label_weight, text_known], 1) > 0
         mask = (~known).to(values.dtype) * MASKED
         summary = _mean(cells, cell_known) + _mean(labels, label_weight) + _mean(text, text_known)
-        return values, mask, self.context_in(summary)
+        return values, mask, self.context_in(summary) + self._controls(prefix)
+
+    def _controls(self, prefix: Prefix) -> Tensor:
+        controls: Tensor = self.control(prefix.controls + self.control_start[: prefix.controls.shape[1]])
+        return controls.sum(1)
 
     def _cells(self, prefix: Prefix) -> tuple[Tensor, Tensor]:
         cells = self.cell_norm(self.cell_in(prefix.map))
@@ -191,6 +200,7 @@ class LSTMDecoder(Decoder):
     def _initialise(self) -> None:
         nn.init.normal_(self.embedding.weight, std=1 / math.sqrt(self.dims.width))
         nn.init.normal_(self.label_confidence.weight, std=0.5)
+        nn.init.zeros_(self.control.weight)
         nn.init.normal_(self.text_position, std=0.5)
         with torch.no_grad():
             self.label_position.add_(torch.randn_like(self.label_position), alpha=0.5)

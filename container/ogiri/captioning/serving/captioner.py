@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from ogiri.captioning.model.conditioning import (
     encode_conditions,
     stack_conditions,
 )
+from ogiri.captioning.model.controls import CONTROLS, ControlEdges, control_array
 from ogiri.captioning.model.tokenizer import Tokenizer
 from ogiri.captioning.serving.banned import BannedWords
 from ogiri.captioning.serving.beam import BeamSearch
@@ -33,7 +35,14 @@ MAX_TEXT_CHARACTERS = 1000  # far more than becomes tokens; without a bound a re
 class Captioner:
     """An engine, its tokenizer and the limits of what it writes. May be used by several threads at a time."""
 
-    def __init__(self, engine: Engine, tokenizer: Tokenizer, limits: ConditionLimits, max_tokens: int) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        tokenizer: Tokenizer,
+        limits: ConditionLimits,
+        max_tokens: int,
+        controls: ControlEdges | None = None,
+    ) -> None:
         """Args: max_tokens: of a line, the end token not counted.
 
         Raises:
@@ -45,6 +54,7 @@ class Captioner:
                 "they are not of one training"
             )
         self.engine, self.tokenizer, self.limits, self.max_tokens = engine, tokenizer, limits, max_tokens
+        self.controls = controls or ControlEdges()
         self._vocabulary = Vocabulary(tokenizer.surfaces, tokenizer.eos)
 
     def conditions(self, labels: Sequence[Label], detected_text: str) -> Conditions:
@@ -54,11 +64,19 @@ class Captioner:
         return encode_conditions(kept, detected_text[:MAX_TEXT_CHARACTERS], self.tokenizer, self.limits)
 
     def check(self, parameters: Parameters) -> None:
-        """See that a line can be as long as `parameters` asks.
+        """See that the model can do what `parameters` asks.
 
         Raises:
-            ParameterError: the model has fewer tokens than `min_length`, and no more positions.
+            ParameterError: the model has fewer tokens than `min_length`, and no more positions; or it has not learned a
+                control.
         """
+        for name in CONTROLS:
+            asked = getattr(parameters, name)
+            if asked is not None and not self.controls.known(name):
+                raise ParameterError(
+                    f"{name} is {asked}: this model has not learned to write for a {name}, "
+                    f"which takes training lines of different {name}s and the hyperparameter controls=true"
+                )
         if self._budget(parameters) < parameters.min_length:
             raise ParameterError(
                 f"min_length is {parameters.min_length}: this model writes at most {self.max_tokens} tokens"
@@ -78,7 +96,11 @@ class Captioner:
             The searches, and an iterator that makes one step at a time; once it ends, `Search.captions` has the lines.
         """
         searches = [self._search(each) for each in parameters]
-        logits, state = self.engine.prefill(maps, stack_conditions(conditions), self.tokenizer.bos)
+        asked = [
+            replace(one, controls=control_array(each.score, each.length))
+            for one, each in zip(conditions, parameters, strict=True)
+        ]
+        logits, state = self.engine.prefill(maps, stack_conditions(asked), self.tokenizer.bos)
         return searches, run(self.engine, logits, state, searches)
 
     def caption(
@@ -161,4 +183,4 @@ def open_captioner(
     encoder = folder / settings.encoder_graph if with_encoder else None
     engine = Engine(folder / settings.decoder_graph, settings.state, encoder, threads)
     tokenizer = Tokenizer((folder / settings.tokenizer_file).read_bytes())
-    return Captioner(engine, tokenizer, settings.limits, settings.max_tokens)
+    return Captioner(engine, tokenizer, settings.limits, settings.max_tokens, settings.controls)

@@ -90,6 +90,7 @@ class Engine:
             "label_pieces": conditions.label_pieces,
             "label_confidence": conditions.label_confidence,
             "text_pieces": conditions.text_pieces,
+            "controls": conditions.controls,
         }
         for entry in self._entries:
             feeds[entry.name] = np.zeros((batch, *entry.shape), entry.dtype)
@@ -115,6 +116,7 @@ class Engine:
             "label_pieces": np.zeros((rows, 0, 0), np.int64),
             "label_confidence": np.zeros((rows, 0), np.int64),
             "text_pieces": np.zeros((rows, 0), np.int64),
+            "controls": np.zeros((rows, 0), np.int64),
             **state.varying,
             **state.constant,
         }
@@ -158,7 +160,7 @@ def _session(graph: Path, threads: int) -> Any:
 
 
 def _check_names(graph: Path, session: Any, state: list[str]) -> None:
-    wanted = {"tokens", "map", "label_pieces", "label_confidence", "text_pieces", *state}
+    wanted = {"tokens", "map", "label_pieces", "label_confidence", "text_pieces", "controls", *state}
     found = {value.name for value in session.get_inputs()}
     if found != wanted:
         raise ValueError(f"{graph} takes {sorted(found)}, the manifest says {sorted(wanted)}")

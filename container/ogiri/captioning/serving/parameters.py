@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ogiri.captioning.model.controls import LENGTHS
 from ogiri.parameter import ParameterError, bounds_of, from_json, from_strings, parameter
 
 MAX_BANNED_WORDS = 1000
@@ -31,6 +32,10 @@ class Parameters:
     min_length: int = parameter(1, "characters of a line at least", minimum=1, maximum=1000)
     max_length: int = parameter(120, "characters of a line at most", minimum=1, maximum=1000)
     banned_words: tuple[str, ...] = parameter((), "never in a line, whatever their width, case or spacing")
+    score: int | None = parameter(
+        None, "how well the line is to be liked, 0 = least; any where it is not given", minimum=0, maximum=4
+    )
+    length: str | None = parameter(None, "how long the line is to be; any where it is not given", choices=LENGTHS)
     seed: int | None = parameter(None, "fixes the lines; none = other ones each time", minimum=0, maximum=2**63 - 1)
     stream: bool = parameter(False, "send the line piece by piece as it is written")
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ogiri.captioning.model.conditioning import ConditionLimits
+from ogiri.captioning.model.controls import ControlEdges
 from ogiri.captioning.serving.parameters import Parameters
 from ogiri.captioning.serving.state import StateEntry
 from ogiri.parameter import ParameterError, from_json
@@ -26,6 +27,7 @@ class Settings:
         tokenizer_file, encoder_graph, decoder_graph: names of files beside the manifest.
         state: what the decoder carries from step to step.
         max_tokens: of a line, the end token not counted.
+        controls: which the model has learned.
         defaults: what a request does not set.
     """
 
@@ -36,6 +38,7 @@ class Settings:
     decoder_graph: str
     state: tuple[StateEntry, ...]
     max_tokens: int
+    controls: ControlEdges
     defaults: Parameters
 
 
@@ -58,6 +61,7 @@ def read_settings(manifest: Mapping[str, Any]) -> Settings:
         decoder_graph=_value(manifest, str, "decoding", "decoder_graph"),
         state=tuple(_state_entry(entry) for entry in _value(manifest, list, "decoding", "state")),
         max_tokens=_positive(manifest, "decoding", "max_tokens"),
+        controls=_controls(manifest),
         defaults=_defaults(manifest),
     )
 
@@ -86,6 +90,13 @@ def _state_entry(entry: Any) -> StateEntry:
         return StateEntry(str(entry["name"]), shape, dtype, bool(entry.get("constant", False)))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"manifest.json has {entry!r} in decoding.state: it needs name, shape and dtype") from error
+
+
+def _controls(manifest: Mapping[str, Any]) -> ControlEdges:
+    try:
+        return ControlEdges.from_json(_value(manifest, dict, "decoding", "controls"))
+    except ValueError as error:
+        raise ValueError(f"manifest.json has wrong decoding.controls: {error}") from error
 
 
 def _defaults(manifest: Mapping[str, Any]) -> Parameters:

@@ -13,6 +13,7 @@ from ogiri.captioning.data.features import PictureArrays
 from ogiri.captioning.data.records import Picture, Records
 from ogiri.captioning.data.split import split
 from ogiri.captioning.model.conditioning import ConditionLimits, Conditions, encode_conditions
+from ogiri.captioning.model.controls import CONTROLS, ControlEdges, find_edges
 from ogiri.captioning.model.tokenizer import Tokenizer, train_tokenizer
 from ogiri.captioning.training.examples import Examples
 from ogiri.captioning.training.hyperparameters import CaptionHyperparameters
@@ -56,6 +57,7 @@ class Dataset:
     validation: Part
     tokenizer: Tokenizer
     limits: ConditionLimits
+    control_edges: ControlEdges
     cut_lines: int
 
 
@@ -77,9 +79,10 @@ def build_dataset(records: Records, arrays: PictureArrays, hp: CaptionHyperparam
     assert not set(train) & set(validation)  # noqa: S101 - a leak would make every figure worthless
     if hp.validation_fraction > 0 and not validation:
         log.warning("no picture of %d was held out: nothing will be validated, the last weights are kept", len(keys))
-    tokenizer = _fit_tokenizer(usable.select(train), hp)
-    limits = ConditionLimits()
-    parts = [_part(usable, rows, side, arrays, tokenizer, limits, hp.max_length) for side in (train, validation)]
+    lines = usable.select(train)
+    tokenizer, limits = _fit_tokenizer(lines, hp), ConditionLimits()
+    edges = find_edges(lines.scores.tolist(), [len(line) for line in lines.lines]) if hp.controls else ControlEdges()
+    parts = [_part(usable, rows, side, arrays, tokenizer, limits, edges, hp) for side in (train, validation)]
     cut = sum(cut for _, cut in parts)
     log.info(
         "%d pictures and %d lines to train on, %d and %d held out; %d tokens in the vocabulary",
@@ -88,7 +91,7 @@ def build_dataset(records: Records, arrays: PictureArrays, hp: CaptionHyperparam
     )
     if cut:
         log.warning("%d lines of more than max_length=%d tokens were cut", cut, hp.max_length)
-    return Dataset(parts[0][0], parts[1][0], tokenizer, limits, cut)
+    return Dataset(parts[0][0], parts[1][0], tokenizer, limits, edges, cut)
 
 
 def _fit_tokenizer(train: Records, hp: CaptionHyperparameters) -> Tokenizer:
@@ -113,7 +116,8 @@ def _part(
     arrays: PictureArrays,
     tokenizer: Tokenizer,
     limits: ConditionLimits,
-    max_length: int,
+    edges: ControlEdges,
+    hp: CaptionHyperparameters,
 ) -> tuple[Part, int]:
     records = usable.select(side)
     side_rows = rows[np.asarray(sorted(side), np.int64)]
@@ -121,17 +125,37 @@ def _part(
     references: list[list[str]] = [[] for _ in records.pictures]
     for picture, line in zip(records.picture_of, records.lines, strict=True):
         references[picture].append(line)
+    scores = records.scores.tolist()
     examples = Examples(
         pictures=arrays.arrays,
         rows=side_rows,
         conditions=[_conditions(picture, tokenizer, limits) for picture in records.pictures],
         confidences=[_confidences(picture, limits) for picture in records.pictures],
-        lines=[line[:max_length] for line in tokens],
+        lines=[line[: hp.max_length] for line in tokens],
         picture_of=records.picture_of.astype(np.int64),
         characters=np.array([len(line) + 1 for line in records.lines], np.int64),
+        controls=np.array([edges.levels(s, len(line)) for s, line in zip(scores, records.lines, strict=True)]).reshape(
+            -1, len(CONTROLS)
+        ),
+        weights=score_weights(records.scores, hp.score_weight),
     )
-    cut = sum(len(line) > max_length for line in tokens)
+    cut = sum(len(line) > hp.max_length for line in tokens)
     return Part(list(records.pictures), side_rows, references, examples), cut
+
+
+def score_weights(scores: npt.NDArray[np.float32], scale: float) -> npt.NDArray[np.float32]:
+    """How much each line counts: 1 ± `scale` by the rank of its score, 1 where the score is unknown.
+
+    Ranks, not values: votes are spread over powers of ten.
+    """
+    weights = np.ones(len(scores), np.float32)
+    known = np.flatnonzero(~np.isnan(scores))
+    if len(known):
+        _, level, counts = np.unique(scores[known], return_inverse=True, return_counts=True)
+        below = np.cumsum(counts) - counts
+        rank = (below + counts / 2) / len(known)
+        weights[known] += scale * (2 * rank[level.reshape(-1)] - 1)
+    return weights
 
 
 def _conditions(picture: Picture, tokenizer: Tokenizer, limits: ConditionLimits) -> Conditions:

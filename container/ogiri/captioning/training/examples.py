@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ogiri.captioning.model.conditioning import Conditions, stack_conditions
+from ogiri.captioning.model.controls import NOT_GIVEN, control_array
 from ogiri.captioning.model.decoder import Prefix
 
 BUCKET_BATCHES = 32  # lines of this many batches are sorted by length together, so that little of a batch is padding
@@ -18,6 +19,8 @@ UNSEEN_COUNT = 0.01
 IGNORED = -100  # target that no loss is taken of
 
 LABELS_DROPPED, TEXT_DROPPED, PICTURE_DROPPED = 0.10, 0.20, 0.05
+EVERYTHING_DROPPED = 0.03  # so that the model knows how likely a line is of itself
+CONTROL_DROPPED = 0.5  # each: most requests do not say
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ class Examples:
         lines: tokens of each line, without begin and end.
         picture_of: (lines,) the picture of each line.
         characters: (lines,) characters of each line, its end counted as one.
+        controls: (lines, 2) levels of score and length of each line, see `model.controls`.
+        weights: (lines,) how much each line counts in the loss, 1 on the average.
     """
 
     pictures: npt.NDArray[np.generic]
@@ -42,6 +47,8 @@ class Examples:
     lines: Sequence[Sequence[int]]
     picture_of: npt.NDArray[np.int64]
     characters: npt.NDArray[np.int64]
+    controls: npt.NDArray[np.int64]
+    weights: npt.NDArray[np.float32]
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -61,6 +68,7 @@ class Batch:
         prefix: labels and text, (batch, …); its map is empty until the encoder has run.
         tokens: (batch, time) begin token and line.
         targets: (batch, time) line and end token, `IGNORED` where padded.
+        weights: (batch,) how much each line counts.
         lines: (batch,) indices into the examples.
     """
 
@@ -69,6 +77,7 @@ class Batch:
     prefix: Prefix
     tokens: Tensor
     targets: Tensor
+    weights: Tensor
     lines: npt.NDArray[np.int64]
 
 
@@ -120,13 +129,20 @@ def collate(
     """The batch of some lines; with `rng`, what is known of a picture is dropped at random, for training."""
     picture_of = examples.picture_of[lines]
     distinct, row_picture = np.unique(picture_of, return_inverse=True)
-    conditions = [
-        examples.conditions[p]
-        if rng is None
-        else drop_conditions(examples.conditions[p], examples.confidences[p], rng, condition_dropout)
-        for p in picture_of
-    ]
-    known = np.ones(len(lines), bool) if rng is None else rng.random(len(lines)) >= PICTURE_DROPPED * condition_dropout
+    conditions = [examples.conditions[p] for p in picture_of]
+    known = np.ones(len(lines), bool)
+    if rng is not None:
+        blind = rng.random(len(lines)) < EVERYTHING_DROPPED * condition_dropout
+        known = ~blind & (rng.random(len(lines)) >= PICTURE_DROPPED * condition_dropout)
+        conditions = [
+            _NOTHING
+            if blind[row]
+            else replace(
+                drop_conditions(examples.conditions[p], examples.confidences[p], rng, condition_dropout),
+                controls=drop_controls(examples.controls[line], rng),
+            )
+            for row, (line, p) in enumerate(zip(lines, picture_of, strict=True))
+        ]
     sequences = [examples.lines[i] for i in lines]
     time = max(len(sequence) for sequence in sequences) + 1
     tokens = np.full((len(lines), time), eos, np.int64)
@@ -142,6 +158,7 @@ def collate(
         prefix=as_prefix(conditions, torch.from_numpy(known)),
         tokens=torch.from_numpy(tokens),
         targets=torch.from_numpy(targets),
+        weights=torch.from_numpy(examples.weights[lines]),
         lines=lines,
     )
 
@@ -154,6 +171,7 @@ def as_prefix(conditions: Sequence[Conditions], picture_known: Tensor | None = N
         label_pieces=torch.from_numpy(stacked.label_pieces),
         label_confidence=torch.from_numpy(stacked.label_confidence),
         text_pieces=torch.from_numpy(stacked.text_pieces),
+        controls=torch.from_numpy(stacked.controls),
         picture_known=picture_known,
     )
 
@@ -169,3 +187,11 @@ def drop_conditions(
         kept[:] = False
     text = conditions.text_pieces[: 0 if rng.random() < TEXT_DROPPED * scale else None]
     return Conditions(conditions.label_pieces[kept], conditions.label_confidence[kept], text)
+
+
+def drop_controls(controls: npt.NDArray[np.int64], rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """Each control forgotten half of the time: (2,) → (2,)."""
+    return np.where(rng.random(len(controls)) < CONTROL_DROPPED, NOT_GIVEN, controls)
+
+
+_NOTHING = Conditions(np.zeros((0, 0), np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64), control_array())

@@ -30,6 +30,7 @@ _PREFIX_AXES = {
     "label_pieces": {0: "batch", 1: "labels", 2: "pieces"},
     "label_confidence": {0: "batch", 1: "labels"},
     "text_pieces": {0: "batch", 1: "text"},
+    "controls": {0: "batch", 1: "controls"},
 }
 
 log = logging.getLogger(__name__)
@@ -49,11 +50,12 @@ class DecoderGraph(nn.Module):
         label_pieces: Tensor,
         label_confidence: Tensor,
         text_pieces: Tensor,
+        controls: Tensor,
         *state: Tensor,
     ) -> tuple[Tensor, ...]:
         """Logits and the next state, in the order of `state_specs`."""
         names = [spec.name for spec in self.decoder.state_specs]
-        prefix = Prefix(map, label_pieces, label_confidence, text_pieces)
+        prefix = Prefix(map, label_pieces, label_confidence, text_pieces, controls)
         logits, after = self.decoder.advance(tokens, prefix, dict(zip(names, state, strict=True)))
         return (logits, *(after[name] for name in names))
 
@@ -72,8 +74,7 @@ def export_decoder(decoder: Decoder, channels: int, path: Path) -> None:
         torch.zeros(batch, 1, dtype=torch.int64),
         torch.zeros(batch, 3, channels),
         torch.zeros(batch, 2, 2, dtype=torch.int64),
-        torch.zeros(batch, 2, dtype=torch.int64),
-        torch.zeros(batch, 2, dtype=torch.int64),
+        *(torch.zeros(batch, 2, dtype=torch.int64) for _ in ("label_confidence", "text_pieces", "controls")),
         *decoder.initial_state(batch).values(),
     )
     axes: dict[str, dict[int, str]] = {"tokens": {0: "batch"}, "logits": {0: "batch"}, **_PREFIX_AXES}

@@ -183,7 +183,8 @@ def _train_epoch(
         batch = collate(work.train, lines, tokenizer.bos, tokenizer.eos, rng, hp.condition_dropout)
         with autocast(hp.precision, work.device):
             logits = model.decoder(model.prefix(batch, work.device, generator), batch.tokens.to(work.device))
-            loss = _loss(logits, batch.targets.to(work.device), hp.label_smoothing, frequencies)
+            targets, weights = batch.targets.to(work.device), batch.weights.to(work.device)
+            loss = _loss(logits, targets, weights, hp.label_smoothing, frequencies)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(parameters, hp.clip_norm)
@@ -245,6 +246,7 @@ def preview(model: Model, work: Fitting, pictures: int) -> list[list[int]]:
             prefix=as_prefix([work.validation.conditions[row] for row in rows]),
             tokens=torch.zeros(0),
             targets=torch.zeros(0),
+            weights=torch.zeros(0),
             lines=rows,
         )
         prefix = model.prefix(batch, work.device)
@@ -287,7 +289,7 @@ def _save(
     )
 
 
-def _loss(logits: Tensor, targets: Tensor, smoothing: float, frequencies: Tensor) -> Tensor:
+def _loss(logits: Tensor, targets: Tensor, weights: Tensor, smoothing: float, frequencies: Tensor) -> Tensor:
     """Cross-entropy, a share of it with the frequency of tokens (Pereyra et al. 2017, arXiv:1701.06548).
 
     Spread evenly, as usual, the share would teach the 256 byte pieces that hardly any line needs.
@@ -297,7 +299,8 @@ def _loss(logits: Tensor, targets: Tensor, smoothing: float, frequencies: Tensor
     right = log_probability.gather(-1, targets[known][:, None])[:, 0]
     if smoothing:
         right = (1 - smoothing) * right + smoothing * (log_probability @ frequencies)
-    return -right.mean()
+    weight = weights[:, None].expand_as(targets)[known]
+    return -(right * weight).sum() / weight.sum()
 
 
 def _keep_best(model: Model, progress: Progress, metrics: dict[str, float], hp: CaptionHyperparameters) -> None:

@@ -41,6 +41,7 @@ class CaptionHyperparameters:
     condition_dropout: float = parameter(
         1.0, "scale of dropping labels (10 %), text (20 %), picture (5 %); 0 = never", minimum=0, maximum=3
     )
+    controls: bool = parameter(True, "learn to write for a score and a length, where a request asks for them")
     augmentation: bool = parameter(True, "vary pictures a little where the encoder is trained")
     # training
     epochs: int = parameter(20, "times every line is seen", minimum=1, maximum=10000)
@@ -50,6 +51,12 @@ class CaptionHyperparameters:
     warmup_ratio: float = parameter(0.05, "share of the steps with a rising learning rate", minimum=0, maximum=1)
     label_smoothing: float = parameter(
         0.1, "share of the loss that spreads probability over tokens by their frequency", minimum=0, maximum=0.9
+    )
+    score_weight: float = parameter(
+        0.5,
+        "how much more a line of a better Score counts in the loss: 0 = all the same, 1 = from 0 to 2",
+        minimum=0,
+        maximum=1,
     )
     clip_norm: float = parameter(1.0, "largest norm of a step's gradient", above=0)
     average_decay: float = parameter(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import json
 import logging
@@ -17,6 +18,7 @@ import torch
 
 from ogiri.artifact import write_manifest
 from ogiri.captioning.model.conditioning import ConditionLimits, Conditions
+from ogiri.captioning.model.controls import ControlEdges
 from ogiri.captioning.model.decoder import Decoder
 from ogiri.captioning.model.encoder import Encoder
 from ogiri.captioning.model.tokenizer import Tokenizer
@@ -93,28 +95,45 @@ def publish_graphs(
     return described
 
 
-def publish_manifest(
-    folder: Path,
-    job_name: str,
-    size: int,
-    limits: ConditionLimits,
-    tokenizer: Tokenizer,
-    decoder: Decoder,
-    decoder_name: str,
-    max_tokens: int,
-    quantization: Mapping[str, Any],
-    metrics: Mapping[str, Any],
-) -> None:
+@dataclass(frozen=True)
+class Described:
+    """What the manifest says of a model beside its figures.
+
+    Attributes:
+        job_name: of the training job.
+        size: pixels of a picture's side.
+        limits: how much of labels and text goes in.
+        controls: where the levels of score and length begin.
+        tokenizer: of the lines.
+        decoder: whose state the engine carries.
+        decoder_name: `lstm` or `gpt2`.
+        max_tokens: of a line, the end token not counted.
+        quantization: as `publish_graphs` gave it.
+    """
+
+    job_name: str
+    size: int
+    limits: ConditionLimits
+    controls: ControlEdges
+    tokenizer: Tokenizer
+    decoder: Decoder
+    decoder_name: str
+    max_tokens: int
+    quantization: Mapping[str, Any]
+
+
+def publish_manifest(folder: Path, described: Described, metrics: Mapping[str, Any]) -> None:
     """Write manifest.json, which closes the artifact."""
+    limits, tokenizer = described.limits, described.tokenizer
     write_manifest(
         folder,
         {
             "task": "caption",
-            "name": job_name,
+            "name": described.job_name,
             "created": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "training_job": job_name,
+            "training_job": described.job_name,
             "preprocessing": {
-                "size": size,
+                "size": described.size,
                 "max_labels": limits.max_labels,
                 "max_label_pieces": limits.max_label_pieces,
                 "max_text_pieces": limits.max_text_pieces,
@@ -127,14 +146,15 @@ def publish_manifest(
                 "eos": tokenizer.eos,
             },
             "decoding": {
-                "decoder": decoder_name,
+                "decoder": described.decoder_name,
                 "encoder_graph": ENCODER_GRAPH,
                 "decoder_graph": DECODER_GRAPH,
-                "state": manifest_state(decoder),
-                "max_tokens": max_tokens,
+                "state": manifest_state(described.decoder),
+                "controls": dataclasses.asdict(described.controls),
+                "max_tokens": described.max_tokens,
                 "defaults": {},
             },
-            "quantization": dict(quantization),
+            "quantization": dict(described.quantization),
             "metrics": dict(metrics),
         },
     )

@@ -56,6 +56,7 @@ def decoder_difference(
             torch.from_numpy(stacked.label_pieces),
             torch.from_numpy(stacked.label_confidence),
             torch.from_numpy(stacked.text_pieces),
+            torch.from_numpy(stacked.controls),
         )
         expected = decoder(prefix, torch.from_numpy(tokens)).numpy()
     return float(np.abs(_logits(engine, maps, conditions, tokens, bos) - expected).max())

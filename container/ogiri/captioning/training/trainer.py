@@ -75,11 +75,12 @@ class CaptionTrainer:
         )
         clock.lap("export")
         facts = report.facts(hp, records, arrays, dataset, progress, quantization)
-        _write_manifest(context, hp, dataset, decoder, quantization, facts)
+        described = _described(context, hp, dataset, decoder, quantization)
+        publish.publish_manifest(context.model, described, facts)
         evaluation = _evaluate(context, hp, dataset, encoder)
         clock.lap("evaluation")
         report.write_report(context, hp, facts | {"seconds": clock.laps}, progress, evaluation, model)
-        _write_manifest(context, hp, dataset, decoder, quantization, facts | report.headline(evaluation))
+        publish.publish_manifest(context.model, described, facts | report.headline(evaluation))
         return context.model
 
 
@@ -257,23 +258,21 @@ def _evaluate(
     )
 
 
-def _write_manifest(
+def _described(
     context: TrainingContext,
     hp: CaptionHyperparameters,
     dataset: Dataset,
     decoder: Decoder,
     quantization: dict[str, Any],
-    metrics: dict[str, Any],
-) -> None:
-    publish.publish_manifest(
-        context.model,
-        context.job_name,
-        hp.image_size,
-        dataset.limits,
-        dataset.tokenizer,
-        decoder,
-        hp.decoder,
-        hp.max_length,
-        quantization,
-        metrics,
+) -> publish.Described:
+    return publish.Described(
+        job_name=context.job_name,
+        size=hp.image_size,
+        limits=dataset.limits,
+        controls=dataset.control_edges,
+        tokenizer=dataset.tokenizer,
+        decoder=decoder,
+        decoder_name=hp.decoder,
+        max_tokens=hp.max_length,
+        quantization=quantization,
     )
