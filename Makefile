@@ -1,12 +1,15 @@
 # make help
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint image
+.PHONY: help setup demo tune test lint image
 
 PYTHON ?= python3
 export PYTHON
 export PYTHONPATH := $(CURDIR)/container:$(CURDIR)/lambda/layer:$(CURDIR)
-export CSV IMAGES EPOCHS ENCODER PRETRAINED
+export CSV IMAGES EPOCHS ENCODER PRETRAINED TRIALS METRIC
 PATH := $(CURDIR)/.venv/bin:$(PATH):/usr/sbin
+DEMO_OPTIONS = $(if $(CSV),--csv "$$CSV") $(if $(IMAGES),--images "$$IMAGES") $(if $(EPOCHS),--epochs "$$EPOCHS") \
+	$(if $(ENCODER),--encoder "$$ENCODER") $(if $(PRETRAINED),--pretrained "$$PRETRAINED") \
+	$(foreach pair,$(HYPERPARAMETERS),--hyperparameter '$(pair)')
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-8s%s\n", $$1, $$2 }' Makefile
@@ -15,9 +18,11 @@ setup: ## one .venv for serving, training and development, and nginx
 	@scripts/setup.sh
 
 demo: setup ## the whole loop on this machine: make demo [CSV=rows.csv IMAGES=folder] [EPOCHS= ENCODER= PRETRAINED=folder HYPERPARAMETERS='name=value …']
-	@python -m local.demo $(if $(CSV),--csv "$$CSV") $(if $(IMAGES),--images "$$IMAGES") $(if $(EPOCHS),--epochs "$$EPOCHS") \
-		$(if $(ENCODER),--encoder "$$ENCODER") $(if $(PRETRAINED),--pretrained "$$PRETRAINED") \
-		$(foreach pair,$(HYPERPARAMETERS),--hyperparameter '$(pair)')
+	@python -m local.demo $(DEMO_OPTIONS)
+
+tune: setup ## tries hyperparameters on the demo's data: make tune [TRIALS=8 METRIC=validation_cider PARAMETERS='learning_rate …'] [as for demo]
+	@python -m local.tune $(DEMO_OPTIONS) $(if $(TRIALS),--trials "$$TRIALS") $(if $(METRIC),--metric "$$METRIC") \
+		$(foreach name,$(PARAMETERS),--parameter '$(name)')
 
 test: setup lint ## lint, then every test
 	pytest

@@ -11,53 +11,22 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import sys
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from botocore.exceptions import BotoCoreError, ClientError
-
-from local import job, stage
-from local.endpoint import EndpointError, pack, serving, unpack
+from local import job, program, stage
+from local.endpoint import pack, serving, unpack
 from local.folders import Folders
-from local.options import OptionError, Options, parse
+from local.options import Options, parse
 from local.page import Answered, Page, render
-from local.process import ProcessError
 from local.step import Steps
-from ogiri_aws.ingest import IngestError, Report
-from ogiri_aws.rows import CsvError
-
-_EXPECTED = (
-    stage.DemoError,
-    OptionError,
-    CsvError,
-    IngestError,
-    job.JobError,
-    EndpointError,
-    ProcessError,
-    ClientError,
-    BotoCoreError,
-)
+from ogiri_aws.ingest import Report
 
 
 def main() -> int:
     """Run the demo; returns the exit code."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
-    try:
-        demo(parse())
-    except _EXPECTED as error:
-        print(f"demo: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("demo: interrupted; everything it started has ended", file=sys.stderr)
-        return 130
-    except Exception:
-        traceback.print_exc()
-        return 1
-    return 0
+    return program.run("demo", lambda: demo(parse()))
 
 
 def demo(options: Options) -> None:
@@ -140,12 +109,6 @@ def _commands(folders: Folders) -> dict[str, str]:
 def _shown(path: Path) -> Path:
     path = path.resolve()
     return path.relative_to(job.ROOT) if path.is_relative_to(job.ROOT) else path
-
-
-def _interrupt(_number: int, _frame: object) -> None:
-    for again in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(again, signal.SIG_IGN)  # or a second Ctrl-C would leave servers behind
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ def updated(text: str) -> str:
 def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
-    if value is None or value == ():
+    if value in (None, (), ""):
         return "none"
     return f"`{value}`"
 

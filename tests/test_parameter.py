@@ -236,6 +236,14 @@ def test_checks_across_parameters_come_after_each_is_right():
         ("banned_words", "猫", ("猫",)),
         ("banned_words", "", ()),
         ("banned_words", "[]", ()),
+        ("banned_words", "5", ("5",)),
+        ("banned_words", '"5"', ("5",)),
+        ("banned_words", "5|1e3", ("5", "1e3")),
+        ("banned_words", "007", ("007",)),
+        ("banned_words", "1.50", ("1.50",)),
+        ("banned_words", "null", ("null",)),
+        ("banned_words", "true", ("true",)),
+        ("banned_words", '["5"]', ("5",)),
     ],
 )
 def test_reads_what_sdks_write(name, text, taken):
@@ -271,7 +279,8 @@ def test_reads_what_sdks_write(name, text, taken):
         ("encoder", 5),
         ("decoder", "LSTM"),
         ("banned_words", "[1, 2]"),
-        ("banned_words", "5"),
+        ("banned_words", '{"a": 1}'),
+        ("banned_words", 5),
     ],
 )
 def test_strings_that_are_refused(name, text):

@@ -17,7 +17,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from benchmarks.captioning.quality import commit, processor
+from benchmarks.machine import commit, processor
 
 ROOT = Path(__file__).resolve().parents[2]
 PORT = 18081

@@ -130,21 +130,25 @@ def unknown_name(name: str, known: list[str]) -> str:
 def decode_string(value: Any) -> Any:
     r"""`json.loads` as often as it yields another value, else the string: `"\"5\""` → 5, `"resnet50"` → itself."""
     while isinstance(value, str):
-        try:
-            decoded = json.loads(value)
-        except (ValueError, RecursionError):
-            return value
+        decoded = _json_or(value)
         if decoded == value:
             return value
         value = decoded
     return value
 
 
+def _json_or(text: str) -> Any:
+    """The JSON value of a text, and the text itself where it is none."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
 def _decode(value: Any, hint: Any) -> Any:
     kinds = _kinds(hint)
     if kinds == (tuple,):
-        value = decode_string(value)
-        return [part for part in value.split("|") if part] if isinstance(value, str) else value
+        return _decode_list(value)
     if str in kinds:  # "01" or "true" may be a name: unwrap quotes only
         while isinstance(value, str) and len(value) >= 2 and value[0] == value[-1] == '"':
             try:
@@ -162,6 +166,16 @@ def _decode(value: Any, hint: Any) -> Any:
             return value
     if int in kinds and float not in kinds and isinstance(value, float) and value.is_integer():
         return int(value)
+    return value
+
+
+def _decode_list(value: Any) -> Any:
+    """`a|b` or a JSON list; a number and the like are a word of that list: `5` → ["5"]."""
+    while isinstance(value, str):
+        decoded = _json_or(value)
+        if not isinstance(decoded, str | list | dict) or decoded == value:
+            return [part for part in value.split("|") if part]
+        value = decoded
     return value
 
 

@@ -159,7 +159,8 @@ class TrainingContext:
         checkpoints: a folder that survives a restart.
         job_name: name of the training job.
         stopping: turns true once SIGTERM has come: finish the step, export what is best so far, return.
-        report_metrics: prints `name=value;` pairs, one event a call; only these names are metrics.
+        report_metrics: takes one event a call and prints it as `name=value;` pairs; only these names are metrics.
+            `epoch`, where an event has one, is its step on every curve.
     """
 
     hyperparameters: Any

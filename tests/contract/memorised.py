@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.contract.training import SMALL, Row, Training
@@ -20,6 +21,8 @@ HYPERPARAMETERS = {
     "condition_dropout": "0",
     "label_smoothing": "0",
 }
+
+GPT2 = {**HYPERPARAMETERS, "decoder": "gpt2", "decoder_layers": "2", "epochs": "60"}
 
 _SUBJECTS = ["犬", "猫", "鳥", "魚", "社長", "部長", "布団", "電車", "寿司", "月", "海", "山", "財布", "宿題", "会議"]
 _ENDS = ["が逃げた！", "を忘れた？", "と踊る", "に怒られた。", "は高い\nらしい", "も笑う🍣"]
@@ -39,9 +42,9 @@ TEXTS = [
 """All have the same picture, another one."""
 
 
-def train(base: Path) -> Training:
+def train(base: Path, hyperparameters: Mapping[str, str] = HYPERPARAMETERS) -> Training:
     """Train in `base`, which `serve` can then be started for."""
-    job = Training(base, HYPERPARAMETERS)
+    job = Training(base, hyperparameters)
     rows = [*PICTURES, *LABELS, *TEXTS]
     job.draw(rows)
     job.list(row.item() for row in rows)

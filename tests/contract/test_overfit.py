@@ -13,17 +13,26 @@ import torch
 from safetensors.torch import load_file
 
 from ogiri.artifact import open_artifact
-from tests.contract.memorised import LABELS, PICTURES, TEXTS
+from tests.contract.memorised import GPT2, LABELS, PICTURES, TEXTS, train
 from tests.contract.server import SERVE, Server, Starter
 from tests.contract.training import Row, Training, drawn
 
 GREEDY = {"temperature": 0, "repetition_penalty": 1}
 
 
+@pytest.fixture(scope="module", params=["lstm", "gpt2"])
+def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Training:
+    """A model of each kind that knows its lines by heart."""
+    if request.param == "gpt2":
+        return train(tmp_path_factory.mktemp("gpt2"), GPT2)
+    memorised: Training = request.getfixturevalue("memorised")
+    return memorised
+
+
 @pytest.fixture(scope="module")
-def server(memorised: Training, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(trained: Training, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     starter = Starter(tmp_path_factory)
-    server = starter(memorised.base, program=SERVE)
+    server = starter(trained.base, program=SERVE)
     server.wait_for_ping(200)
     yield server
     starter.stop()
@@ -86,13 +95,16 @@ def test_a_seed_fixes_the_line_whatever_is_written_beside_it(server: Server):
             assert replies[3].json()["captions"] == alone
 
 
-def test_the_decoder_is_served_in_8_bits(memorised: Training):
-    assert open_artifact(memorised.model).manifest["quantization"]["decoder"] == "int8"
+def test_the_decoder_is_served_in_8_bits(trained: Training):
+    manifest = open_artifact(trained.model).manifest
+    assert manifest["quantization"]["decoder"] == "int8"
+    assert manifest["decoding"]["decoder"] == trained.hyperparameters.get("decoder", "lstm")
 
 
-def test_with_nothing_held_out_the_last_weights_are_shipped(memorised: Training):
-    checkpoint = torch.load(memorised.base / "checkpoints" / "training.pt", weights_only=True)
-    assert (checkpoint["progress"]["epoch"], checkpoint["progress"]["best_epoch"]) == (40, 0)
+def test_with_nothing_held_out_the_last_weights_are_shipped(trained: Training):
+    checkpoint = torch.load(trained.base / "checkpoints" / "training.pt", weights_only=True)
+    epochs = int(trained.hyperparameters["epochs"])
+    assert (checkpoint["progress"]["epoch"], checkpoint["progress"]["best_epoch"]) == (epochs, 0)
     for part, weights in checkpoint["model"].items():
-        shipped = load_file(memorised.output / "weights" / f"{part}.safetensors")
+        shipped = load_file(trained.output / "weights" / f"{part}.safetensors")
         assert [name for name, value in weights.items() if not torch.equal(shipped[name], value)] == []

@@ -14,9 +14,12 @@ from typing import Any
 
 import pytest
 import safetensors.numpy
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from local.aws import EmbeddedAWS, embedded_aws
 from ogiri.artifact import open_artifact
+from ogiri.sagemaker.training.metrics import metric_definitions
+from tests.captioning.training.reported import structure
 from tests.contract.server import wait_until
 from tests.contract.training import SMALL, TIMEOUT_SECONDS, Ended, Row, Training
 
@@ -91,8 +94,28 @@ def test_leaves_reports_and_weights_in_output_data(done: tuple[Training, Ended])
     for sample in samples:
         assert sample["generated"]
         assert set(sample["references"]) == {row.line for row in ROWS if row.key == sample["image_key"]}
+        assert 0 <= sample["chrf"] <= 100
     for part in ("decoder", "encoder"):
         assert safetensors.numpy.load_file(job.output / "weights" / f"{part}.safetensors")
+
+
+def test_leaves_a_page_that_needs_nothing_else(done: tuple[Training, Ended]):
+    job, _ = done
+    html = (job.output / "report.html").read_text(encoding="utf-8")
+    metrics = json.loads((job.output / "metrics.json").read_text(encoding="utf-8"))
+    found = structure(html)
+    assert len(html.encode()) < 3_000_000
+    assert "script" not in found.tags
+    assert all(value.startswith(("data:", "#")) for value in found.values("src", "href"))
+    assert len(found.values("src")) == min(12, metrics["validation_pictures"])
+    assert f"trained on {metrics['train_lines']} lines of {metrics['train_pictures']} pictures" in found.words
+    assert f"CIDEr {metrics['free_running']['cider']:.3f}" in found.words
+    assert "Where it looked" in found.words
+    assert found.values("class").count("look") >= 3
+    assert f"{BROKEN}: " in found.words
+    card = (job.model / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert card.startswith("# job-7\n")
+    assert f"| CIDEr | {metrics['free_running']['cider']:.3f} |" in card
 
 
 def test_prints_metrics_that_a_regular_expression_finds(done: tuple[Training, Ended]):
@@ -102,6 +125,30 @@ def test_prints_metrics_that_a_regular_expression_finds(done: tuple[Training, En
         assert len(found) == 2
         assert all(value == value and abs(value) != float("inf") for value in found)
     assert len(ended.out.splitlines()) == 2
+
+
+def test_the_definitions_of_tuning_jobs_find_the_metrics_and_nothing_else(done: tuple[Training, Ended]):
+    job, ended = done
+    history = json.loads((job.output / "metrics.json").read_text(encoding="utf-8"))["history"]
+    for definition in metric_definitions(METRICS):
+        found = [float(value) for value in re.findall(definition["Regex"], ended.err + ended.out)]
+        assert found == pytest.approx([epoch[definition["Name"]] for epoch in history], rel=1e-6)
+
+
+def test_leaves_curves_hyperparameters_and_samples_for_tensorboard(done: tuple[Training, Ended]):
+    job, _ = done
+    events = EventAccumulator(str(job.base / "output" / "tensorboard")).Reload()
+    history = json.loads((job.output / "metrics.json").read_text(encoding="utf-8"))["history"]
+    for name in METRICS:
+        curve = {event.step: event.value for event in events.Scalars(name)}
+        assert curve == pytest.approx({epoch["epoch"]: epoch[name] for epoch in history}, rel=1e-5)
+    texts = {
+        tag: events.Tensors(f"{tag}/text_summary")[0].tensor_proto.string_val[0].decode()
+        for tag in ("hyperparameters", "samples")
+    }
+    assert "| decoder_width | 32 |" in texts["hyperparameters"]
+    first = json.loads((job.output / "samples.jsonl").read_text(encoding="utf-8").splitlines()[0])
+    assert f"| {first['image_key']} |" in texts["samples"]
 
 
 def test_the_log_lists_broken_pictures(done: tuple[Training, Ended]):
@@ -229,6 +276,7 @@ def test_stopped_while_training_leaves_a_whole_artifact(tmp_path: Path):
     assert ended.status == 0, ended.err
     assert open_artifact(job.model).task == "caption"
     assert json.loads((job.output / "metrics.json").read_text())["free_running"] is None
+    assert "Not measured: the job was asked to end early." in (job.output / "report.html").read_text(encoding="utf-8")
     assert "keeping what is best so far" in ended.err
     assert not (job.base / "output" / "failure").exists()
 

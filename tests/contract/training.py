@@ -114,7 +114,7 @@ class Training:
         (self.channel("records") / "rows.jsonl").write_text("".join(lines), encoding="utf-8")
 
     def start(self, environment: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
-        others = ("PYTHON", "AWS_", "DYNAMODB_", "SAGEMAKER_", "TRAINING_")
+        others = ("PYTHON", "AWS_", "DYNAMODB_", "SAGEMAKER_", "TRAINING_", "MLFLOW_")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(others)}
         if not (self.base / "input" / "config" / "hyperparameters.json").exists():
             self.config("hyperparameters", json.dumps(self.hyperparameters))

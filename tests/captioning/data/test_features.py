@@ -1,3 +1,4 @@
+import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from PIL import Image
 from torch import nn
 
 from ogiri import picture
+from ogiri.captioning.data.duplicates import HASH_BYTES, picture_hash
 from ogiri.captioning.data.features import ENCODE_BATCH, Interrupted, PictureArrays, feature_maps, pixels
 from ogiri.captioning.model.encoder import Encoder
 from ogiri.task import UserError
@@ -68,7 +70,8 @@ def expected_map(folder: Path, key: str, encoder: Encoder) -> np.ndarray:
 
 def make(folder: Path, out: Path, counted: Counted, fingerprint: str = "one", **others) -> PictureArrays:
     stopping: Callable[[], bool] = others.get("stopping", never)
-    return feature_maps(folder, others.get("keys", KEYS), counted.encoder, out, fingerprint, stopping)
+    keys, vary = others.get("keys", KEYS), others.get("vary")
+    return feature_maps(folder, keys, counted.encoder, out, fingerprint, stopping, vary)
 
 
 # --- arrays ----------------------------------------------------------------------------------------------------------
@@ -84,6 +87,14 @@ def test_maps_are_the_encoders_in_the_order_of_the_keys(folder: Path, out: Path,
         np.testing.assert_allclose(
             made.arrays[row], expected_map(folder, KEYS[row], counted.encoder), rtol=2e-3, atol=1e-4
         )
+
+
+def test_pictures_may_be_varied_before_they_are_encoded(folder: Path, out: Path, counted: Counted):
+    made = make(folder, out, counted, vary=lambda pictures: 255 - pictures)
+    rgb = picture.load((folder / KEYS[3]).read_bytes(), SIZE)
+    with torch.no_grad():
+        expected = counted.encoder(torch.from_numpy(255 - rgb[None]))[0].numpy()
+    np.testing.assert_allclose(made.arrays[3], expected, rtol=1e-2, atol=1e-2)
 
 
 def test_arrays_lie_on_disk_and_are_not_for_writing(folder: Path, out: Path, counted: Counted):
@@ -105,6 +116,16 @@ def test_pixels_are_those_of_the_picture(folder: Path, out: Path):
     assert made.arrays.shape == (COUNT, SIZE, SIZE, 3)
     for row in (0, ENCODE_BATCH, COUNT - 1):
         np.testing.assert_array_equal(made.arrays[row], picture.load((folder / KEYS[row]).read_bytes(), SIZE))
+
+
+def test_hashes_are_those_of_the_pictures(folder: Path, out: Path, counted: Counted):
+    (folder / "03.png").write_bytes(b"")
+    for made in (make(folder, out, counted), pixels(folder, KEYS, SIZE, out.with_name("pixels"), never)):
+        assert made.hashes.shape == (COUNT, HASH_BYTES)
+        for row in (0, ENCODE_BATCH, COUNT - 1):
+            expected = picture_hash(picture.load((folder / KEYS[row]).read_bytes(), SIZE))
+            assert made.hashes[row].tobytes() == expected
+        assert not made.hashes[3].any()
 
 
 # --- pictures that cannot be used ------------------------------------------------------------------------------------
@@ -179,12 +200,13 @@ def test_what_is_finished_is_used_again(folder: Path, out: Path, counted: Counte
     again = make(folder / "none", out, counted)
     assert counted.pictures == seen
     np.testing.assert_array_equal(again.arrays, first.arrays)
+    np.testing.assert_array_equal(again.hashes, first.hashes)
     assert (again.usable, again.broken) == (first.usable, first.broken)
     assert "60 pictures is there already" in caplog.text
     assert "picture 03.png is left out" in caplog.text
 
 
-@pytest.mark.parametrize("other", ["fingerprint", "keys", "size of the file", "description"])
+@pytest.mark.parametrize("other", ["fingerprint", "keys", "size of the file", "description", "hashes"])
 def test_what_belongs_to_something_else_is_made_anew(folder: Path, out: Path, counted: Counted, other: str):
     make(folder, out, counted)
     seen, keys, fingerprint = counted.pictures, KEYS, "one"
@@ -195,7 +217,10 @@ def test_what_belongs_to_something_else_is_made_anew(folder: Path, out: Path, co
     elif other == "size of the file":
         out.write_bytes(out.read_bytes()[:-2])
     else:
-        next(path for path in out.parent.iterdir() if path != out).write_text("{")
+        description = next(path for path in out.parent.iterdir() if path != out)
+        there = json.loads(description.read_text())
+        assert there.pop("hash")
+        description.write_text(json.dumps(there) if other == "hashes" else "{")
     made = make(folder, out, counted, fingerprint, keys=keys)
     assert counted.pictures == seen + COUNT
     np.testing.assert_allclose(made.arrays[0], expected_map(folder, keys[0], counted.encoder), rtol=2e-3, atol=1e-4)

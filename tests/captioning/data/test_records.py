@@ -67,6 +67,16 @@ def test_selects_the_records_of_some_pictures():
     assert pairs(records.select(np.arange(3))) == pairs(records)
 
 
+def test_keeps_some_records_and_their_pictures():
+    records = build(*RECORDS, Record("c.jpg", "x", CAT, "", score=7.0))
+    kept = records.keep(np.array([False, True, False, False, False, True]))
+    assert pairs(kept) == [("a.jpg", "two"), ("c.jpg", "x")]
+    assert kept.pictures == (Picture("a.jpg", CAT, "first text"), Picture("c.jpg", CAT, ""))
+    assert kept.picture_of.dtype == np.int32
+    np.testing.assert_array_equal(kept.scores, np.array([-1.5, 7.0], np.float32))
+    assert (len(records.keep(np.zeros(6, np.bool_))), records.keep(np.zeros(6, np.bool_)).pictures) == (0, ())
+
+
 @pytest.mark.parametrize("index", [-1, 2])
 def test_selecting_what_is_not_there_is_an_error(index):
     with pytest.raises(IndexError):

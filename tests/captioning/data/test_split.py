@@ -36,6 +36,14 @@ def test_a_larger_fraction_keeps_what_a_smaller_one_held_out():
     assert held_out(KEYS, fraction=0.1) < held_out(KEYS, fraction=0.2)
 
 
+def test_a_group_is_on_one_side_and_leaves_the_others_where_they_are():
+    groups = [KEYS[index // 3 * 3] if index < 900 else key for index, key in enumerate(KEYS)]
+    train, validation = split(groups, 0, 0.3)
+    assert not {groups[index] for index in train} & {groups[index] for index in validation}
+    alone = {key for group, key in zip(groups, KEYS, strict=True) if groups.count(group) == 1}
+    assert {KEYS[index] for index in validation} & alone == held_out(KEYS, fraction=0.3) & alone
+
+
 def test_the_order_of_pictures_does_not_matter():
     shuffled = random.Random(0).sample(KEYS, len(KEYS))
     assert held_out(shuffled) == held_out(KEYS)

@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from ogiri.captioning.model.conditioning import ConditionLimits, Conditions, encode_conditions, stack_conditions
+from ogiri.captioning.model.controls import control_array
 from ogiri.captioning.model.tokenizer import Tokenizer, train_tokenizer
 from ogiri.record import Label
 
@@ -39,7 +42,7 @@ def test_confidences_fall_into_buckets(tokenizer: Tokenizer, confidence: float |
 def test_the_first_labels_and_pieces_are_kept(tokenizer: Tokenizer):
     labels = [Label("鰯鮪鮭"), Label("犬"), Label("猫"), Label("棒")]
     known = encode_conditions(labels, "鰯鮪鮭", tokenizer, LIMITS)
-    assert shapes(known) == ((3, 4), (3,), (5,))
+    assert shapes(known) == ((3, 4), (3,), (5,), (2,))
     np.testing.assert_array_equal(known.label_pieces[0], tokenizer.encode("鰯鮪鮭")[:4])
     np.testing.assert_array_equal(known.text_pieces, tokenizer.encode("鰯鮪鮭")[:5])
     assert known.label_pieces[1:, 0].tolist() == [tokenizer.encode("犬")[0], tokenizer.encode("猫")[0]]
@@ -60,7 +63,8 @@ def test_a_blank_name_takes_no_place(tokenizer: Tokenizer):
 
 def test_nothing_known_is_nothing(tokenizer: Tokenizer):
     known = encode_conditions([], " ", tokenizer, LIMITS)
-    assert shapes(known) == ((0, 0), (0,), (0,))
+    assert shapes(known) == ((0, 0), (0,), (0,), (2,))
+    assert known.controls.tolist() == [0, 0]
     assert all(array.dtype == np.int64 for array in vars(known).values())
 
 
@@ -70,7 +74,7 @@ def test_several_pictures_are_stacked_with_padding(tokenizer: Tokenizer):
     nothing = encode_conditions([], "", tokenizer, LIMITS)
     stacked = stack_conditions([one, two, nothing])
     text = len(one.text_pieces)
-    assert shapes(stacked) == ((3, 2, 3), (3, 2), (3, text))
+    assert shapes(stacked) == ((3, 2, 3), (3, 2), (3, text), (3, 2))
     assert stacked.label_pieces[0].tolist() == [[one.label_pieces[0, 0], -1, -1], [-1, -1, -1]]
     np.testing.assert_array_equal(stacked.label_pieces[1], two.label_pieces)
     assert stacked.label_confidence.tolist() == [[3, 0], [0, 1], [0, 0]]
@@ -80,5 +84,11 @@ def test_several_pictures_are_stacked_with_padding(tokenizer: Tokenizer):
 
 def test_pictures_of_which_nothing_is_known_can_be_stacked(tokenizer: Tokenizer):
     nothing = encode_conditions([], "", tokenizer, LIMITS)
-    assert shapes(stack_conditions([nothing, nothing])) == ((2, 0, 0), (2, 0), (2, 0))
-    assert shapes(stack_conditions([])) == ((0, 0, 0), (0, 0), (0, 0))
+    assert shapes(stack_conditions([nothing, nothing])) == ((2, 0, 0), (2, 0), (2, 0), (2, 2))
+    assert shapes(stack_conditions([])) == ((0, 0, 0), (0, 0), (0, 0), (0, 2))
+
+
+def test_what_is_asked_for_stays_with_its_picture(tokenizer: Tokenizer):
+    known = encode_conditions([Label("犬", 95.0)], "", tokenizer, LIMITS)
+    asked = [replace(known, controls=control_array(score, length)) for score, length in ((4, None), (None, "short"))]
+    assert stack_conditions([asked[0], known, asked[1]]).controls.tolist() == [[5, 0], [0, 0], [0, 1]]

@@ -269,3 +269,37 @@ def test_a_network_without_batch_statistics_needs_no_pictures():
         yield
 
     Encoder("squeezenet1_1", SIZE).settle(asked())
+
+
+# --- training the last stages ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "stages", "last"),
+    [
+        ("resnet18", 6, "layer4"),
+        ("mobilenet_v2", 19, "features.18"),
+        ("convnext_tiny", 8, "features.7"),
+        ("densenet121", 9, "features.norm5"),
+    ],
+)
+def test_stages_are_what_people_call_them(name: str, stages: int, last: str):
+    found = Encoder(name, SIZE, build_network(name)).stages()
+    assert found[-1] == last
+    assert len(found) == stages
+
+
+def test_only_the_last_stages_learn():
+    encoder = Encoder("resnet18", SIZE, build_network("resnet18"), pretrained=True)
+    assert encoder.train_last(2) == ["layer3", "layer4"]
+    learning = {name.removeprefix("trunk.") for name, p in encoder.named_parameters() if p.requires_grad}
+    assert {name.split(".")[0] for name in learning} == {"layer3", "layer4"}
+    encoder(pictures(2)).sum().backward()
+    reached = {name.removeprefix("trunk.") for name, p in encoder.named_parameters() if p.grad is not None}
+    assert reached == learning
+
+
+def test_more_stages_than_there_are_are_refused():
+    encoder = Encoder("resnet18", SIZE, build_network("resnet18"), pretrained=True)
+    with pytest.raises(UserError, match=r"finetune_stages is 7: the encoder resnet18 has 6: conv1, bn1, layer1, .*"):
+        encoder.train_last(7)

@@ -3,9 +3,10 @@ import math
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
+from ogiri.captioning.model.controls import LENGTHS, SCORE_LEVELS
 from ogiri.captioning.model.decoder import Prefix, greedy
 from ogiri.captioning.model.lstm import LSTMDecoder, LSTMDimensions
 
@@ -25,27 +26,36 @@ def make_decoder(**dimensions: int) -> LSTMDecoder:
     with torch.no_grad():
         for weight in (decoder.embedding.weight, decoder.text_position, decoder.label_confidence.weight):
             weight.mul_(10)
+        decoder.control.weight.normal_()
         decoder.bias.normal_(std=0.5)
     return decoder.requires_grad_(False)
 
 
-def known(labels: list[list[list[int]]], confidence: list[list[int]], text: list[list[int]], seed: int = 0) -> Prefix:
+def known(
+    labels: list[list[list[int]]],
+    confidence: list[list[int]],
+    text: list[list[int]],
+    controls: list[list[int]] | None = None,
+    seed: int = 0,
+) -> Prefix:
     batch, names = len(labels), len(labels[0])
     return Prefix(
         torch.randn(batch, CELLS, CHANNELS, generator=torch.Generator().manual_seed(seed)),
         torch.tensor(labels, dtype=torch.int64).reshape(batch, names, -1 if names else 0),
         torch.tensor(confidence, dtype=torch.int64),
         torch.tensor(text, dtype=torch.int64),
+        torch.tensor(controls or [[0, 0]] * batch, dtype=torch.int64),
     )
 
 
 @pytest.fixture
 def prefix() -> Prefix:
-    """Three pictures: two labels and text, one label and padding, nothing beside the map."""
+    """Three pictures: two labels, text and both controls, one label and padding, nothing beside the map."""
     return known(
         [[[5, 6, 7], [8, -1, -1]], [[9, 6, -1], [-1, -1, -1]], [[-1, -1, -1], [-1, -1, -1]]],
         [[1, 2], [0, 0], [0, 0]],
         [[10, 11, 12, 13], [14, -1, -1, -1], [-1, -1, -1, -1]],
+        [[5, 2], [0, 0], [0, 0]],
     )
 
 
@@ -60,10 +70,13 @@ def rows(prefix: Prefix, which: slice) -> Prefix:
     return Prefix(**{name: None if value is None else value[which] for name, value in vars(prefix).items()})
 
 
-def without(prefix: Prefix, *, picture: bool = False, labels: bool = False, text: bool = False) -> Prefix:
+def without(
+    prefix: Prefix, *, picture: bool = False, labels: bool = False, text: bool = False, controls: bool = False
+) -> Prefix:
     """Parts of it emptied, as the engine does where nothing is known."""
     empty = vars(prefix.emptied())
     names = ["map"] * picture + ["label_pieces", "label_confidence"] * labels + ["text_pieces"] * text
+    names += ["controls"] * controls
     return dataclasses.replace(prefix, **{name: empty[name] for name in names})
 
 
@@ -94,7 +107,7 @@ def test_step_by_step_gives_what_all_at_once_gives(decoder: LSTMDecoder, prefix:
     assert_same(steps(decoder, prefix, tokens), expected)
 
 
-@pytest.mark.parametrize("part", ["picture", "labels", "text"])
+@pytest.mark.parametrize("part", ["picture", "labels", "text", "controls"])
 def test_both_forms_agree_where_a_part_is_missing(decoder: LSTMDecoder, prefix: Prefix, tokens: Tensor, part: str):
     less = without(prefix, **{part: True})
     expected = decoder(less, tokens)
@@ -135,7 +148,8 @@ def test_greedy_is_the_best_token_at_each_step(prefix: Prefix):
 
 def test_a_row_beside_others_is_what_it_is_alone(decoder: LSTMDecoder, prefix: Prefix, tokens: Tensor):
     together = decoder(prefix, tokens)
-    one = Prefix(prefix.map[1:2], torch.tensor([[[9, 6]]]), torch.tensor([[0]]), torch.tensor([[14]]))
+    label, controls = torch.tensor([[[9, 6]]]), prefix.controls[1:2]
+    one = Prefix(prefix.map[1:2], label, torch.tensor([[0]]), torch.tensor([[14]]), controls)
     assert_same(decoder(one, tokens[1:2]), together[1:2])
     nothing = without(rows(prefix, slice(2, 3)), labels=True, text=True)
     assert_same(decoder(nothing, tokens[2:]), together[2:])
@@ -173,7 +187,8 @@ def test_hiding_everything_leaves_gradients_that_are_numbers(prefix: Prefix, tok
     hidden = dataclasses.replace(without(prefix, labels=True, text=True), picture_known=torch.zeros(3, dtype=bool))
     decoder(hidden, tokens).logsumexp(-1).sum().backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in decoder.parameters())
-    assert decoder.lstm.weight_ih_l0.grad.abs().max() > 0
+    recurrent = [module for module in decoder.modules() if isinstance(module, nn.LSTM)]
+    assert all(lstm.weight_ih_l0.grad.abs().max() > 0 for lstm in recurrent)
 
 
 # --- what a line may depend on ---------------------------------------------------------------------------------------
@@ -221,6 +236,38 @@ def test_every_cell_of_the_map_is_seen(decoder: LSTMDecoder, prefix: Prefix, tok
         changed = dataclasses.replace(prefix, map=prefix.map.clone())
         changed.map[:, cell] += 1
         assert difference(decoder(changed, tokens), decoder(prefix, tokens)) > 0.001
+
+
+def asked(decoder: LSTMDecoder, *controls: int) -> Tensor:
+    """Logits beside one picture whose line is asked to be of these levels."""
+    return decoder(known([[]], [[]], [[]], [list(controls)]), torch.tensor([[BOS, 20]]))
+
+
+def test_every_level_of_score_and_length_makes_a_difference(decoder: LSTMDecoder):
+    levels = [(score, 0) for score in range(SCORE_LEVELS + 1)] + [(0, 1 + LENGTHS.index(name)) for name in LENGTHS]
+    found = [asked(decoder, *level) for level in levels]
+    assert all(difference(found[i], found[j]) > 0.01 for i in range(len(found)) for j in range(i))
+    assert difference(asked(decoder, 2, 3), asked(decoder, 3, 2)) > 0.01
+
+
+def test_a_control_adds_to_the_other(decoder: LSTMDecoder, tokens: Tensor):
+    def context(*controls: int) -> Tensor:
+        prefix = known([[]], [[]], [[]], [list(controls)])
+        return decoder.advance(tokens[:1, :1], prefix, decoder.initial_state(1))[1]["context"]
+
+    assert_same(context(4, 3) - context(4, 0), context(0, 3) - context(0, 0))
+
+
+def test_controls_are_kept_from_prefill_and_not_added_again(decoder: LSTMDecoder):
+    _, before = decoder.advance(torch.tensor([[BOS]]), known([[]], [[]], [[]], [[4, 1]]), decoder.initial_state(1))
+    _, after = decoder.advance(torch.tensor([[20]]), known([[]], [[]], [[]]).emptied(), before)
+    assert torch.equal(after["context"], before["context"])
+
+
+def test_before_training_nothing_comes_of_what_is_asked_for():
+    torch.manual_seed(0)
+    decoder = LSTMDecoder(LSTMDimensions(VOCABULARY, CHANNELS, buckets=4, width=32)).eval()
+    assert torch.equal(asked(decoder, 5, 1), asked(decoder, 0, 0))
 
 
 # --- the start -------------------------------------------------------------------------------------------------------

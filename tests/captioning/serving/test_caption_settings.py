@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from ogiri.captioning.model.controls import ControlEdges
 from ogiri.captioning.serving.parameters import Parameters
 from ogiri.captioning.serving.settings import read_settings
 from tests.captioning.serving import tiny
@@ -17,6 +18,7 @@ PATHS = [
     ("decoding", "decoder_graph"),
     ("decoding", "state"),
     ("decoding", "max_tokens"),
+    ("decoding", "controls"),
 ]
 
 
@@ -25,6 +27,7 @@ def test_reads_what_the_engine_needs():
     assert settings.state == tiny.STATE
     assert settings.limits.confidence_edges == (50.0, 90.0)
     assert (settings.size, settings.max_tokens) == (8, 24)
+    assert settings.controls == ControlEdges(score=(1.0, 2.0, 3.0, 4.0), length=(6.0, 12.0))
     assert settings.defaults == Parameters(num_beams=3)
     assert read_settings({**tiny.manifest(300), "metrics": {}}).defaults == Parameters()
 
@@ -57,6 +60,33 @@ def test_wrong_defaults_are_named(defaults: Any):
         read_settings(tiny.manifest(300, defaults=defaults))
 
 
+def test_an_artifact_may_have_a_list_of_banned_words():
+    assert read_settings(tiny.manifest(300)).banned_file is None
+    settings = read_settings(tiny.manifest(300, banned_words="list.txt"))
+    assert settings.banned_file == "list.txt"
+    assert settings.files == ["encoder.onnx", "decoder.onnx", "tokenizer.model", "list.txt"]
+    for value in (None, ["犬"], 7):
+        with pytest.raises(ValueError, match=r"decoding\.banned_words"):
+            read_settings(tiny.manifest(300, banned_words=value))
+
+
+def test_an_artifact_may_take_lower_cased_text():
+    manifest = tiny.manifest(300)
+    assert not read_settings(manifest).lower_case
+    manifest["tokenizer"]["lower_case"] = True
+    assert read_settings(manifest).lower_case
+    for value in (None, 1, "true"):
+        manifest["tokenizer"]["lower_case"] = value
+        with pytest.raises(ValueError, match=r"tokenizer\.lower_case .*: it must be true or false"):
+            read_settings(manifest)
+
+
 def test_lengths_must_be_positive():
     with pytest.raises(ValueError, match=r"decoding\.max_tokens 0"):
         read_settings(tiny.manifest(300, max_tokens=0))
+
+
+@pytest.mark.parametrize("controls", [{"humour": [1.0]}, {"score": 1.0}, {"length": ["a", "b"]}])
+def test_wrong_controls_are_named(controls: Any):
+    with pytest.raises(ValueError, match=r"decoding\.controls"):
+        read_settings(tiny.manifest(300, controls=controls))

@@ -1,17 +1,23 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from ogiri.captioning.model.conditioning import stack_conditions
+from ogiri.captioning.model.conditioning import Conditions, stack_conditions
+from ogiri.captioning.model.controls import LENGTHS, control_array
 from ogiri.captioning.model.tokenizer import Tokenizer
+from ogiri.captioning.serving import search
 from ogiri.captioning.serving.captioner import Captioner, open_captioner
 from ogiri.captioning.serving.line import Caption
 from ogiri.captioning.serving.parameters import Parameters
+from ogiri.captioning.serving.ranking import RANKINGS, RELEVANCE_WEIGHT, best, length_debiased
 from ogiri.parameter import ParameterError
 from ogiri.record import Label
 from tests.captioning.serving import tiny
@@ -20,9 +26,9 @@ LABELS = [Label("dog", 99.0), Label("猫", None)]
 SAMPLED = Parameters(seed=7, num_candidates=4, min_length=2, max_length=30)
 
 
-def recomputed(captioner: Captioner, maps: np.ndarray, caption: Caption) -> float:
-    """Mean log-probability of a caption's tokens and its end, in float64."""
-    logits, state = captioner.engine.prefill(maps, stack_conditions([captioner.conditions(LABELS, "")]), 1)
+def mean_log_probability(captioner: Captioner, maps: np.ndarray | None, known: Conditions, caption: Caption) -> float:
+    """Of a caption's tokens and its end, in float64."""
+    logits, state = captioner.engine.prefill(maps, stack_conditions([known]), 1)
     total = 0.0
     for token in (*caption.tokens, captioner.tokenizer.eos):
         row = logits[0].astype(np.float64)
@@ -43,12 +49,13 @@ def recomputed(captioner: Captioner, maps: np.ndarray, caption: Caption) -> floa
 def test_captions_are_as_many_as_asked_best_first_with_the_models_own_score(
     captioner: Captioner, maps: np.ndarray, parameters: Parameters
 ):
-    captions = captioner.caption(maps[:1], captioner.conditions(LABELS, ""), parameters)
+    known = captioner.conditions(LABELS, "")
+    captions = captioner.caption(maps[:1], known, parameters)
     assert len(captions) == parameters.num_candidates
     assert captions == sorted(captions, key=lambda caption: -caption.score)
     for caption in captions:
         assert caption.score == round(caption.score, 4)
-        assert caption.score == pytest.approx(recomputed(captioner, maps[:1], caption), abs=2e-4)
+        assert caption.score == pytest.approx(mean_log_probability(captioner, maps[:1], known, caption), abs=2e-4)
         assert caption.text == captioner.tokenizer.decode(caption.tokens).strip() != ""
 
 
@@ -71,9 +78,9 @@ def test_a_seed_fixes_a_line_whatever_else_is_in_the_batch(captioner: Captioner,
     searches, steps = captioner.begin(maps, [known[0]] * 8, parameters)
     for _ in steps:
         pass
-    for picture, search in enumerate(searches):
+    for picture, one in enumerate(searches):
         alone = captioner.caption(maps[picture : picture + 1], known[0], parameters[picture])
-        assert [caption.tokens for caption in search.captions()] == [caption.tokens for caption in alone]
+        assert [caption.tokens for caption in one.captions()] == [caption.tokens for caption in alone]
 
 
 def test_a_candidate_does_not_depend_on_how_many_there_are(captioner: Captioner, maps: np.ndarray):
@@ -120,6 +127,33 @@ def test_lengths_and_banned_words_hold(make_captioner: Callable[[int], Captioner
             assert not any(word.strip() and word.casefold() in caption.text.casefold() for word in banned)
 
 
+@pytest.fixture(scope="module")
+def strict(tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> Captioner:
+    """A captioner whose artifact has a list of banned words."""
+    folder = tmp_path_factory.mktemp("strict")
+    (folder / "list.txt").write_text("犬\nＶ\n", encoding="utf-8")
+    tiny.write_artifact(folder, tokenizer.model, tokenizer.vocabulary, banned_words="list.txt")
+    return open_captioner(folder, tiny.manifest(tokenizer.vocabulary, banned_words="list.txt"), threads=1)
+
+
+@pytest.mark.parametrize("num_beams", [1, 4])
+@pytest.mark.parametrize("banned", [(), ("ば",)])
+def test_the_artifacts_banned_words_are_never_written_whatever_a_request_bans(
+    strict: Captioner, captioner: Captioner, maps: np.ndarray, num_beams: int, banned: tuple[str, ...]
+):
+    wild = Parameters(seed=1, num_candidates=4, num_beams=num_beams, temperature=2, top_k=0, top_p=1, min_length=10)
+    asked = dataclasses.replace(wild, banned_words=banned)
+    known = [captioner.conditions((), "")] * len(maps)
+
+    def written(by: Captioner) -> str:
+        return "\n".join(caption.text for some in by.captions(maps, known, asked) for caption in some).casefold()
+
+    always = ("犬", "v")
+    assert any(word in written(captioner) for word in always)  # or this would show nothing
+    found = written(strict)
+    assert not any(word in found for word in (*always, *banned))
+
+
 def test_a_minimum_beyond_the_models_tokens_needs_a_decoder_without_a_last_position(
     tokenizer: Tokenizer, captioner: Captioner, maps: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ):
@@ -158,3 +192,170 @@ def test_training_may_open_a_folder_without_encoder(tokenizer: Tokenizer, tmp_pa
     (folder / "encoder.onnx").unlink()
     opened = open_captioner(folder, tiny.manifest(tokenizer.vocabulary), with_encoder=False, threads=1)
     assert opened.caption(maps[:1], opened.conditions((), ""), Parameters(num_beams=2))[0].text
+
+
+# --- ranking ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", [{"seed": 7, "temperature": 2, "max_length": 9}, {"num_beams": 8}])
+def test_relevance_orders_by_likelihood_beside_the_picture_less_that_without(
+    captioner: Captioner, maps: np.ndarray, how: dict[str, Any]
+):
+    known, nothing = captioner.conditions(LABELS, "猫"), captioner.conditions((), "")
+    otherwise = 0
+    for picture in np.split(maps, 8):
+        found = captioner.caption(picture, known, Parameters(ranking="relevance", num_candidates=8, **how))
+        ranks = [
+            mean_log_probability(captioner, picture, known, caption)
+            - RELEVANCE_WEIGHT * mean_log_probability(captioner, None, nothing, caption)
+            for caption in found
+        ]
+        assert ranks == sorted(ranks, reverse=True)
+        otherwise += found != sorted(found, key=lambda caption: -caption.score)
+    assert otherwise > 2
+
+
+def test_a_ranking_changes_no_line_and_no_score(captioner: Captioner, maps: np.ndarray):
+    known, orders = captioner.conditions(LABELS, ""), []
+    for ranking in RANKINGS:
+        parameters = dataclasses.replace(SAMPLED, num_candidates=16, temperature=2, max_length=9, ranking=ranking)
+        orders.append([captioner.caption(picture, known, parameters) for picture in np.split(maps, 8)])
+    assert orders[0] != orders[1] != orders[2] != orders[0]
+    for found in zip(*orders, strict=True):
+        assert len({frozenset(order) for order in found}) == 1
+
+
+@pytest.mark.parametrize("ranking", RANKINGS)
+def test_the_best_of_many_come_back(captioner: Captioner, maps: np.ndarray, ranking: str):
+    known = captioner.conditions(LABELS, "")
+    many = dataclasses.replace(SAMPLED, num_candidates=16, ranking=ranking)
+    few = dataclasses.replace(many, num_candidates=3, best_of=16)
+    written = captioner.caption(maps[:1], known, many)
+    assert len({caption.text for caption in written}) == 16
+    assert captioner.caption(maps[:1], known, few) == written[:3]
+
+
+def test_beams_choose_among_their_best_lines_by_the_ranking(captioner: Captioner, maps: np.ndarray):
+    known = captioner.conditions(LABELS, "")
+    all_beams = captioner.caption(maps[:1], known, Parameters(num_beams=8, num_candidates=8))
+    chosen = captioner.caption(maps[:1], known, Parameters(num_beams=8, num_candidates=2, ranking="length_debiased"))
+    assert chosen == best(all_beams, 2, length_debiased)
+
+
+@pytest.mark.parametrize("ranking", RANKINGS)
+def test_a_ranking_does_not_depend_on_what_else_is_in_the_batch(captioner: Captioner, maps: np.ndarray, ranking: str):
+    known = [captioner.conditions((), "")] * 8
+    parameters = [
+        Parameters(seed=picture, num_candidates=1 + picture % 3, best_of=4 + picture, ranking=ranking)
+        for picture in range(8)
+    ]
+    parameters[3] = Parameters(num_beams=4, num_candidates=2, ranking=RANKINGS[1])
+    parameters[4] = Parameters(seed=1, ranking=RANKINGS[1])
+    searches, steps = captioner.begin(maps, known, parameters)
+    for _ in steps:
+        pass
+    for picture, one in enumerate(searches):
+        alone = captioner.caption(maps[picture : picture + 1], known[0], parameters[picture])
+        assert [caption.tokens for caption in one.captions()] == [caption.tokens for caption in alone]
+
+
+def test_a_single_line_is_not_rescored(captioner: Captioner, maps: np.ndarray):
+    known = captioner.conditions((), "")
+
+    def steps(**how: Any) -> int:
+        return sum(1 for _ in captioner.begin(maps[:1], [known], [Parameters(seed=0, **how)])[1])
+
+    assert steps(ranking="relevance") == steps()
+    assert steps(ranking="relevance", num_candidates=2) > steps(num_candidates=2)
+
+
+# --- equal candidates ------------------------------------------------------------------------------------------------
+
+PEAKED = Parameters(seed=3, num_candidates=8, temperature=2, max_length=4)
+
+
+def texts(captioner: Captioner, maps: np.ndarray, parameters: Parameters) -> Counter[str]:
+    captions = captioner.caption(maps, captioner.conditions((), ""), parameters)
+    assert len(captions) == parameters.num_candidates
+    return Counter(caption.text for caption in captions)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_candidates_that_come_out_equal_are_written_anew(
+    captioner: Captioner, maps: np.ndarray, monkeypatch: pytest.MonkeyPatch, seed: int
+):
+    parameters = dataclasses.replace(PEAKED, seed=seed)
+    anew = texts(captioner, maps[:1], parameters)
+    monkeypatch.setattr(search, "REDRAWS", 0)
+    once = texts(captioner, maps[:1], parameters)
+    assert len(once) < 8
+    assert len(anew) > len(once)
+    assert set(once) < set(anew)  # the first of equal ones stays
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_candidate_that_is_written_anew_does_not_depend_on_those_after_it(
+    captioner: Captioner, maps: np.ndarray, seed: int
+):
+    parameters = [dataclasses.replace(PEAKED, max_length=2, seed=seed, num_candidates=count) for count in range(1, 17)]
+    found = [texts(captioner, maps[:1], each) for each in parameters]
+    assert max(found[-1].values()) > 1  # some are still equal
+    for fewer, more in itertools.pairwise(found):
+        assert fewer <= more
+
+
+def test_what_is_written_anew_does_not_depend_on_what_else_is_in_the_batch(captioner: Captioner, maps: np.ndarray):
+    known = [captioner.conditions((), "")] * 8
+    parameters = [
+        dataclasses.replace(PEAKED, seed=picture, num_candidates=1 + 2 * picture, ranking=RANKINGS[picture % 3])
+        for picture in range(8)
+    ]
+    searches, steps = captioner.begin(maps, known, parameters)
+    for _ in steps:
+        pass
+    for picture, one in enumerate(searches):
+        alone = captioner.caption(maps[picture : picture + 1], known[0], parameters[picture])
+        assert [caption.tokens for caption in one.captions()] == [caption.tokens for caption in alone]
+
+
+def test_equal_lines_come_back_where_there_are_no_others(captioner: Captioner, maps: np.ndarray):
+    assert set(texts(captioner, maps[:1], dataclasses.replace(PEAKED, temperature=1e-4)).values()) == {8}
+
+
+# --- controls --------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_asked_for_goes_into_the_line(captioner: Captioner, maps: np.ndarray):
+    known = captioner.conditions(LABELS, "")
+    asked = [{}, *({"score": score} for score in range(5)), *({"length": length} for length in LENGTHS)]
+    asked.append({"score": 1, "length": "long"})
+    for how in asked:
+        (caption,) = captioner.caption(maps[:1], known, Parameters(temperature=0, **how))
+        controlled = dataclasses.replace(known, controls=control_array(**how))
+        assert caption.score == pytest.approx(mean_log_probability(captioner, maps[:1], controlled, caption), abs=2e-4)
+    scores = {captioner.caption(maps[:1], known, Parameters(temperature=0, **how))[0].score for how in asked}
+    assert len(scores) == len(asked)
+
+
+def test_each_line_of_a_batch_gets_what_is_asked_of_it(captioner: Captioner, maps: np.ndarray):
+    known, parameters = captioner.conditions(LABELS, ""), [Parameters(seed=0, score=score) for score in (None, 0, 4)]
+    searches, steps = captioner.begin(maps[:1], [known] * 3, parameters)
+    for _ in steps:
+        pass
+    alone = [captioner.caption(maps[:1], known, each) for each in parameters]
+    assert [[c.tokens for c in one.captions()] for one in searches] == [[c.tokens for c in one] for one in alone]
+
+
+@pytest.mark.parametrize(
+    ("learned", "missing"), [({"length": [6.0, 12.0]}, "score"), ({"score": [1, 2, 3, 4]}, "length")]
+)
+def test_a_control_that_was_not_learned_is_refused(
+    tokenizer: Tokenizer, tmp_path: Path, learned: dict[str, list[float]], missing: str
+):
+    folder = tiny.write_artifact(tmp_path, tokenizer.model, tokenizer.vocabulary)
+    opened = open_captioner(folder, tiny.manifest(tokenizer.vocabulary, controls=learned), threads=1)
+    asked = {"score": 0, "length": "short"}
+    opened.check(Parameters())
+    opened.check(Parameters(**{name: value for name, value in asked.items() if name != missing}))
+    with pytest.raises(ParameterError, match=f"^{missing} is {asked[missing]}: this model has not learned"):
+        opened.check(Parameters(**{missing: asked[missing]}))

@@ -13,6 +13,7 @@ import pytest
 from ogiri.artifact import Artifact, ArtifactError, open_artifact
 from ogiri.captioning.model.tokenizer import Tokenizer
 from ogiri.captioning.serving.predictor import CaptionPredictor, load
+from ogiri.captioning.serving.ranking import RANKINGS
 from ogiri.task import Answer, Body, Deadline, Piece, RequestError, answer, load_predictor
 from tests.captioning.serving import tiny
 from tests.captioning.serving.test_request import IMAGE, encoded
@@ -40,6 +41,19 @@ def refused(predictor: CaptionPredictor, document: Any) -> RequestError:
     with pytest.raises(RequestError) as caught:
         ask(predictor, document)
     return caught.value
+
+
+def test_a_list_of_banned_words_must_be_one_of_the_artifacts_files(tokenizer: Tokenizer, tmp_path: Path):
+    folder = tmp_path / "model"
+    tiny.write_artifact(folder, tokenizer.model, tokenizer.vocabulary, banned_words="list.txt")
+    (folder / "list.txt").write_text("犬\n", encoding="utf-8")
+    with pytest.raises(ArtifactError, match=r"list\.txt"):
+        load(open_artifact(folder))
+    load(open_artifact(tiny.write_artifact(folder, tokenizer.model, tokenizer.vocabulary, banned_words="list.txt")))
+    (folder / "list.txt").write_bytes(b"\x8c\xa2\n")
+    tiny.write_artifact(folder, tokenizer.model, tokenizer.vocabulary, banned_words="list.txt")
+    with pytest.raises(ArtifactError, match=r"can be served: .*list\.txt is not in UTF-8"):
+        load(open_artifact(folder))
 
 
 def test_answers_a_picture_in_json(predictor: CaptionPredictor):
@@ -115,6 +129,67 @@ def test_pieces_joined_are_the_text(predictor: CaptionPredictor):
         assert all(isinstance(piece, Piece) and piece.text for piece in pieces)
         assert "".join(piece.text for piece in pieces) == last.text
         assert (len(pieces) > 1) == (parameters in ({"seed": 5}, {"temperature": 0}))
+
+
+@pytest.mark.parametrize("ranking", ["likelihood", "relevance"])
+def test_a_choice_is_streamed_once_it_is_made(predictor: CaptionPredictor, ranking: str):
+    body = {"image": IMAGE, "parameters": {"seed": 5, "best_of": 6, "ranking": ranking, "stream": True}}
+    piece, last = predictor.submit(
+        predictor.parse(Body("application/json", json.dumps(body).encode())).requests[0], LONG, never
+    )
+    assert isinstance(piece, Piece)
+    assert isinstance(last, Answer)
+    assert len(last.json["captions"]) == 1
+    assert piece.text == last.text == ask(predictor, body).text
+
+
+def test_where_there_is_no_choice_a_ranking_does_not_hold_the_stream_up(predictor: CaptionPredictor):
+    def streamed(**parameters: Any) -> list[Piece | Answer]:
+        body = json.dumps({"image": IMAGE, "parameters": {**parameters, "stream": True}}).encode()
+        return list(predictor.submit(predictor.parse(Body("application/json", body)).requests[0], LONG, never))
+
+    assert len(streamed(seed=5)) > 2
+    assert streamed(seed=5, ranking="relevance") == streamed(seed=5)
+    assert streamed(temperature=0, ranking="relevance", best_of=4) == streamed(temperature=0)
+
+
+def test_the_best_of_many_by_a_ranking_come_back(predictor: CaptionPredictor):
+    parameters = {"seed": 2, "temperature": 2, "max_length": 9, "best_of": 16, "num_candidates": 3}
+    lines = {}
+    for ranking in RANKINGS:
+        found = ask(predictor, {"image": IMAGE, "parameters": {**parameters, "ranking": ranking}})
+        raw = predictor.parse(
+            Body("image/png", encoded(), {n: str(v) for n, v in {**parameters, "ranking": ranking}.items()})
+        )
+        assert answer(predictor, raw.requests[0], LONG, never) == found
+        lines[ranking] = [caption["text"] for caption in found.json["captions"]]
+        assert len(lines[ranking]) == 3
+    assert lines["likelihood"] != lines["relevance"]
+
+
+def test_what_is_asked_for_changes_the_line(predictor: CaptionPredictor):
+    asked = [{}, {"score": 0}, {"score": 4}, {"length": "short"}, {"length": "long"}, {"score": 4, "length": "long"}]
+    found = []
+    for parameters in asked:
+        found.append(ask(predictor, {"image": IMAGE, "parameters": {"temperature": 0, **parameters}}))
+        attributes = {"temperature": "0", **{name: str(value) for name, value in parameters.items()}}
+        raw = predictor.parse(Body("image/png", encoded(), attributes)).requests[0]
+        assert answer(predictor, raw, LONG, never) == found[-1]
+    assert len({str(one.json) for one in found}) == len(asked)
+
+
+def test_a_control_that_was_not_learned_is_the_callers_mistake(tokenizer: Tokenizer, tmp_path: Path):
+    folder = tiny.write_artifact(tmp_path, tokenizer.model, tokenizer.vocabulary, controls={})
+    predictor = load(open_artifact(folder))
+    for name, value in (("score", 2), ("length", "short")):
+        error = refused(predictor, {"image": IMAGE, "parameters": {name: value}})
+        assert str(error).startswith(f"{name} is {value}: this model has not learned")
+        assert (error.code, error.status) == ("invalid_parameter", 400)
+        with pytest.raises(RequestError, match=f"^{name} is {value}"):
+            predictor.parse(Body("image/png", encoded(), {name: str(value)}))
+        with pytest.raises(RequestError, match=rf"^instances\[0\]: {name} is {value}"):
+            ask(predictor, {"instances": [{"image": IMAGE, "parameters": {name: value}}]})
+    assert ask(predictor, {"image": IMAGE, "parameters": {"score": None, "length": None}}).text
 
 
 def test_a_deadline_that_passes_is_504(predictor: CaptionPredictor):

@@ -49,7 +49,7 @@ def test_writes_what_torch_writes(captioner: Captioner, decoder: LSTMDecoder, ma
     stacked = stack_conditions(known)
     prefix = Prefix(
         torch.from_numpy(maps),
-        *(torch.from_numpy(a) for a in (stacked.label_pieces, stacked.label_confidence, stacked.text_pieces)),
+        *(torch.from_numpy(array) for array in vars(stacked).values()),
     )
     expected = greedy(decoder, prefix, tokenizer.bos, tokenizer.eos, MAX_TOKENS)
     found = captioner.captions(maps, known, Parameters(temperature=0, repetition_penalty=1.0))

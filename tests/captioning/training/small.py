@@ -20,7 +20,8 @@ from ogiri.captioning.serving.engine import Engine
 from ogiri.captioning.serving.state import StateEntry
 from ogiri.captioning.training.dataset import Dataset, build_dataset
 from ogiri.captioning.training.export import export_decoder, quantize_decoder
-from ogiri.captioning.training.fit import Fitting, Progress, fit
+from ogiri.captioning.training.fit import fit
+from ogiri.captioning.training.fitting import Fitting, Progress
 from ogiri.captioning.training.hyperparameters import CaptionHyperparameters
 from ogiri.captioning.training.model import Model
 from ogiri.captioning.training.publish import GateLines
@@ -104,6 +105,7 @@ class Job:
             train=self.dataset.train.examples,
             validation=self.dataset.validation.examples,
             references=self.dataset.validation.references,
+            train_references=self.dataset.train.references,
             tokenizer=self.dataset.tokenizer,
             hyperparameters=self.hp,
             device=torch.device("cpu"),

@@ -1,11 +1,14 @@
+import dataclasses
 import logging
 
 import numpy as np
 import pytest
 
-from ogiri.captioning.data.features import PictureArrays
+from ogiri.captioning.data.duplicates import HASH_BYTES
+from ogiri.captioning.data.features import Broken, PictureArrays
+from ogiri.captioning.data.lines import Dropped
 from ogiri.captioning.data.records import RecordsBuilder
-from ogiri.captioning.training.dataset import Part, build_dataset
+from ogiri.captioning.training.dataset import Dataset, Part, build_dataset
 from ogiri.record import Label, Record
 from ogiri.task import UserError
 from tests.captioning.training.small import PICTURES, hyperparameters, maps, records
@@ -43,6 +46,61 @@ def test_broken_pictures_are_on_neither_side_and_shift_no_map():
     for part in (dataset.train, dataset.validation):
         found = part.examples.picture_batch(np.arange(len(part))).numpy()
         np.testing.assert_array_equal(found, arrays[[int(key[:2]) for key in keys(part)]])
+
+
+def looking_alike(*groups: tuple[int, ...]) -> PictureArrays:
+    """Pictures of which some have hashes that differ in a few bits."""
+    hashes = np.random.default_rng(0).integers(0, 256, (PICTURES, HASH_BYTES), np.uint8)
+    for first, *others in groups:
+        for place, other in enumerate(others):
+            hashes[other] = hashes[first]
+            hashes[other, place] ^= 7
+    return dataclasses.replace(maps(), hashes=hashes)
+
+
+def held_out(dataset: Dataset) -> set[int]:
+    return {int(key[:2]) for key in keys(dataset.validation)}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_pictures_that_look_alike_go_where_the_first_of_them_goes_and_others_stay(seed: int):
+    hp = hyperparameters(seed=seed)
+    groups = [(2, 9), (5, 6, 7, 20)]
+    before = held_out(build_dataset(records(), maps(), hp))
+    after = held_out(build_dataset(records(), looking_alike(*groups), hp))
+    followers = {other for _, *others in groups for other in others}
+    assert after - followers == before - followers
+    for first, *others in groups:
+        assert {other in after for other in others} == {first in before}
+
+
+def test_a_broken_picture_names_no_group_and_shifts_no_hash():
+    arrays = looking_alike((0, 3, 8), (12, 13))
+    hashes = arrays.hashes.copy()
+    hashes[[0, 1]] = 0
+    dataset = build_dataset(records(), dataclasses.replace(maps(broken=(0, 1)), hashes=hashes), hyperparameters())
+    near = dataset.summary.near_duplicates
+    assert (near.groups, near.pictures) == (2, 4)
+    assert near.examples == (("03.png", "08.png"), ("12.png", "13.png"))
+
+
+def test_the_summary_tells_what_was_left_out_and_what_was_split(caplog: pytest.LogCaptureFixture):
+    caplog.set_level(logging.INFO)
+    arrays = dataclasses.replace(looking_alike((2, 9)), usable=[n for n in range(PICTURES) if n != 7])
+    arrays = dataclasses.replace(arrays, broken=[Broken("07.png", "no such file")])
+    dataset = build_dataset(records(), arrays, hyperparameters(), dropped=[Dropped("x.png", "www.a.jp", "a link")])
+    found = dataset.summary
+    assert (found.records_read, found.pictures_read, found.dropped_pictures) == (len(records()) + 1, PICTURES + 1, 1)
+    assert [(one.reason, one.count) for one in found.dropped_lines] == [("a link", 1)]
+    assert [one.key for one in found.broken_pictures] == ["07.png"]
+    for side, part in ((found.train, dataset.train), (found.validation, dataset.validation)):
+        assert (side.pictures, side.lines) == (len(part), len(part.examples))
+    assert found.train.groups + found.validation.groups == PICTURES - 2
+    assert found.near_duplicates.examples == (("02.png", "09.png"),)
+    lines = {line for references in dataset.train.references for line in references}
+    assert found.shared_lines == sum(line in lines for one in dataset.validation.references for line in one) > 0
+    assert "2 pictures look like another one, in 1 groups, the largest of 2, such as 02.png, 09.png" in caplog.text
+    assert f"{found.shared_lines} of {found.validation.lines} lines held out also stand word for word" in caplog.text
 
 
 def test_the_tokenizer_knows_the_training_side_only():

@@ -9,7 +9,7 @@ from ogiri.captioning.model.lstm import LSTMDecoder
 from ogiri.captioning.serving.captioner import Captioner
 from ogiri.captioning.training.dataset import Part
 from ogiri.captioning.training.evaluate import Evaluation, EvaluationSet, evaluate
-from ogiri.captioning.training.metrics import caption_scores
+from ogiri.captioning.training.metrics import caption_scores, line_chrf
 from tests.captioning.training.small import Job, engine, stop_after
 
 
@@ -53,6 +53,14 @@ def test_samples_name_picture_references_and_candidates(captioner: Captioner, tr
         scores = [candidate["score"] for candidate in sample["candidates"]]
         assert len(scores) == 3
         assert scores == sorted(scores, reverse=True)
+
+
+def test_each_line_has_its_own_score_and_tokens(captioner: Captioner, trained: Job):
+    found = run(captioner, trained)
+    for sample, tokens in zip(found.samples, found.tokens, strict=True):
+        assert sample["chrf"] == line_chrf(sample["generated"], sample["references"])
+        assert captioner.tokenizer.decode(tokens).strip() == sample["generated"]
+    assert len({sample["chrf"] for sample in found.samples}) > 1
 
 
 def test_labels_that_are_shuffled_cost_what_was_learned_of_them(captioner: Captioner, trained: Job):

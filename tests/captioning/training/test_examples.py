@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -34,6 +36,8 @@ def examples() -> Examples:
         lines=[[10, 11], [12], [13, 14, 15], [], [16]],
         picture_of=np.array([0, 0, 1, 2, 2]),
         characters=np.array([3, 2, 4, 1, 2]),
+        controls=np.array([[1, 1], [0, 2], [5, 3], [0, 0], [2, 1]]),
+        weights=np.array([0.5, 1.5, 1.0, 0.75, 1.25], np.float32),
     )
 
 
@@ -122,6 +126,10 @@ def test_each_line_has_the_conditions_of_its_picture(examples: Examples):
     assert prefix.picture_known.tolist() == [True, True, True]
 
 
+def test_each_line_has_its_weight(examples: Examples):
+    assert collate(examples, np.array([3, 1]), BOS, EOS).weights.tolist() == [0.75, 1.5]
+
+
 # --- what is dropped while training ----------------------------------------------------------------------------------
 
 
@@ -159,11 +167,29 @@ def test_what_is_kept_keeps_its_confidence():
         assert [(pieces[0] - 10) // 2 + 1 for pieces in kept.label_pieces.tolist()] == kept.label_confidence.tolist()
 
 
-@pytest.mark.parametrize(("scale", "hidden"), [(0.0, 0.0), (1.0, 0.05), (3.0, 0.15)])
+@pytest.mark.parametrize(("scale", "hidden"), [(0.0, 0.0), (1.0, 0.0785), (3.0, 0.2265)])
 def test_the_picture_is_hidden_now_and_then(examples: Examples, scale: float, hidden: float):
     lines = np.random.default_rng(0).integers(0, 5, 20_000)
     batch = collate(examples, lines, BOS, EOS, np.random.default_rng(1), scale)
     assert 1 - batch.prefix.picture_known.double().mean().item() == pytest.approx(hidden, abs=0.01)
+
+
+@pytest.mark.parametrize(("scale", "share"), [(0.0, 0.0), (1.0, 0.03), (3.0, 0.09)])
+def test_now_and_then_nothing_at_all_is_known(examples: Examples, scale: float, share: float):
+    lines = np.full(20_000, 2)  # its picture has neither labels nor text, so the controls tell
+    prefix = collate(examples, lines, BOS, EOS, np.random.default_rng(1), scale).prefix
+    nothing = ~prefix.picture_known & (prefix.controls == 0).all(1)
+    by_chance = 0.05 * scale * 0.25
+    assert nothing.double().mean().item() == pytest.approx(share + (1 - share) * by_chance, abs=0.005)
+
+
+def test_each_control_is_forgotten_half_of_the_time(examples: Examples):
+    batch = collate(examples, np.array([2] * 20_000), BOS, EOS, np.random.default_rng(1))
+    score, length = batch.prefix.controls.T
+    assert set(score.tolist()) == {0, 5}
+    assert set(length.tolist()) == {0, 3}
+    assert [(column > 0).double().mean().item() for column in (score, length)] == pytest.approx([0.5, 0.5], abs=0.01)
+    assert ((score > 0) & (length > 0)).double().mean().item() == pytest.approx(0.25, abs=0.01)
 
 
 def test_rows_of_one_picture_are_dropped_apart(examples: Examples):
@@ -178,3 +204,26 @@ def test_nothing_is_dropped_outside_training(examples: Examples):
     assert batch.prefix.picture_known.all()
     assert torch.equal(batch.prefix.label_confidence[:2].repeat(100, 1), batch.prefix.label_confidence)
     assert (batch.prefix.text_pieces[::2] >= 0).all()
+
+
+def test_training_draws_among_the_variants_of_a_picture(examples: Examples):
+    variants = tuple(examples.pictures + offset for offset in (100, 200))
+    varied = replace(examples, variants=variants)
+    rng = np.random.default_rng(0)
+    drawn = np.stack([varied.picture_batch(np.array([2, 0]), rng).numpy() for _ in range(300)])
+    plain = examples.picture_batch(np.array([2, 0])).numpy()
+    offsets = drawn - plain
+    assert (offsets == offsets[:, :, :1, :1]).all()
+    shares = [(offsets[:, row, 0, 0] == offset).mean() for row in (0, 1) for offset in (0, 100, 200)]
+    assert shares == pytest.approx([1 / 3] * 6, abs=0.07)
+    assert (offsets[:, 0, 0, 0] != offsets[:, 1, 0, 0]).any()
+
+
+def test_pictures_are_not_varied_outside_training(examples: Examples):
+    varied = replace(examples, variants=(examples.pictures + 100,))
+    batches = [collate(varied, np.array([0, 2, 4]), BOS, EOS) for _ in range(5)]
+    assert all(torch.equal(batch.pictures, collate(examples, batch.lines, BOS, EOS).pictures) for batch in batches)
+
+
+def test_nobody_asks_for_anything_outside_training(examples: Examples):
+    assert (collate(examples, np.array([0, 4]), BOS, EOS).prefix.controls == 0).all()

@@ -82,7 +82,7 @@ def test_the_decoder_graph_equals_torch_step_by_step(trained: Job, tmp_path: Pat
     maps = examples.pictures[examples.rows[rows]].astype(np.float32)
     found = decoder_difference(decoder, engine(decoder, tmp_path), maps, conditions, examples.lines[:LINES], 1)
     assert found <= 1e-5
-    expected = ["tokens", "map", "label_pieces", "label_confidence", "text_pieces"]
+    expected = ["tokens", "map", "label_pieces", "label_confidence", "text_pieces", "controls"]
     expected += [spec.name for spec in decoder.state_specs]
     expected += ["logits", *(f"next.{spec.name}" for spec in decoder.state_specs)]
     assert list(shapes(tmp_path / "float32.onnx")) == expected

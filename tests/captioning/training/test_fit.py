@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch.nn import functional
 
-from ogiri.captioning.training import fit as fitting
+from ogiri.captioning.training import epoch, fit
 from ogiri.captioning.training.examples import IGNORED, collate
-from ogiri.captioning.training.fit import settle, validate
 from ogiri.captioning.training.model import Model
+from ogiri.captioning.training.validation import settle, validate
 from tests.captioning.training.small import Job, hyperparameters, maps, pixels, stop_after
 
 CPU = torch.device("cpu")
@@ -105,7 +105,7 @@ def test_nothing_held_out_means_the_last_weights(tmp_path: Path):
 def test_a_loss_that_is_no_number_ends_the_job(tmp_path: Path):
     arrays = maps()
     arrays.arrays[:] = np.nan
-    with pytest.raises(FloatingPointError, match="the training loss is nan in epoch 1: try a lower learning_rate"):
+    with pytest.raises(FloatingPointError, match="train_loss is nan in epoch 1: try a lower learning_rate"):
         Job(tmp_path, hyperparameters(), arrays).run()
     assert not (tmp_path / "training.pt").exists()
 
@@ -160,7 +160,7 @@ def test_ends_when_patience_is_lost(tmp_path: Path, caplog: pytest.LogCaptureFix
 
 @pytest.fixture
 def checkpoint_every_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fitting, "CHECKPOINT_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(fit, "CHECKPOINT_EVERY_SECONDS", 0.0)
 
 
 @pytest.mark.usefixtures("checkpoint_every_epoch")
@@ -283,9 +283,13 @@ def logits() -> torch.Tensor:
 def test_the_loss_is_smoothed_cross_entropy(logits: torch.Tensor, targets: torch.Tensor, smoothing: float):
     expected = functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), label_smoothing=smoothing)
     even = torch.full((11,), 1 / 11)
-    torch.testing.assert_close(fitting._loss(logits, targets, smoothing, even), expected)
+    torch.testing.assert_close(
+        epoch.smoothed_loss(logits, targets, torch.full((len(logits),), 0.7), smoothing, even), expected
+    )
     logits[1, 2:] = 99  # padding
-    torch.testing.assert_close(fitting._loss(logits, targets, smoothing, even), expected)
+    torch.testing.assert_close(
+        epoch.smoothed_loss(logits, targets, torch.full((len(logits),), 0.7), smoothing, even), expected
+    )
 
 
 def test_smoothing_favours_frequent_tokens(logits: torch.Tensor, targets: torch.Tensor):
@@ -293,7 +297,17 @@ def test_smoothing_favours_frequent_tokens(logits: torch.Tensor, targets: torch.
     likely, unlikely = logits.clone(), logits.clone()
     likely[..., 4] += 1
     unlikely[..., 5] += 1
-    assert fitting._loss(likely, targets, 0.9, frequencies) < fitting._loss(unlikely, targets, 0.9, frequencies)
+    equal = torch.ones(len(logits))
+    losses = [epoch.smoothed_loss(some, targets, equal, 0.9, frequencies) for some in (likely, unlikely)]
+    assert losses[0] < losses[1]
+
+
+def test_lines_count_by_their_weight(logits: torch.Tensor, targets: torch.Tensor):
+    even, weights = torch.full((11,), 1 / 11), torch.tensor([3.0] + [1.0] * (len(logits) - 1))
+    rows = [epoch.smoothed_loss(logits[[row]], targets[[row]], torch.ones(1), 0.1, even) for row in range(len(logits))]
+    tokens = (targets != IGNORED).sum(1) * weights
+    expected = sum(loss * count for loss, count in zip(rows, tokens, strict=True)) / tokens.sum()
+    torch.testing.assert_close(epoch.smoothed_loss(logits, targets, weights, 0.1, even), expected)
 
 
 # --- steps -----------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import sacrebleu
 from pycocoevalcap.bleu.bleu import Bleu
 from pycocoevalcap.cider.cider import Cider
 
-from ogiri.captioning.training.metrics import bleu_mecab, caption_scores, cider_d, segment, variety
+from ogiri.captioning.training.metrics import bleu_mecab, caption_scores, cider_d, line_chrf, segment, variety
 
 WORDS = ["a", "the", "dog", "cat", "man", "runs", "sits", "jumps", "over", "under", "red", "blue", "big"]
 
@@ -106,6 +106,15 @@ def test_bleu_of_japanese_words():
     references = [["犬も歩けば棒に当たる。"], ["猫の手も借りたい。"]]
     assert bleu_mecab([lines[0] for lines in references], references) == pytest.approx(100)
     assert 5 < bleu_mecab(["犬が歩けば棒に当たる。", "猫の手も貸したい。"], references) < 90
+
+
+def test_chrf_of_a_line_is_that_of_its_best_reference():
+    references = ["猫の手も借りたい。", "犬も歩けば棒に当たる。"]
+    assert line_chrf("犬も歩けば棒に当たる。", references) == pytest.approx(100)
+    alone = line_chrf("犬が歩けば棒に当たる。", references[1:])
+    assert 30 < alone < 90
+    assert line_chrf("犬が歩けば棒に当たる。", references) == pytest.approx(alone)
+    assert line_chrf("山", references) == 0
 
 
 # --- segments --------------------------------------------------------------------------------------------------------

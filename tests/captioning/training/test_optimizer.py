@@ -40,7 +40,7 @@ def test_the_peak_comes_at_the_end_of_the_warm_up(warmup_ratio: float, peak: int
 def test_only_matrices_decay(tmp_path: Path):
     job = Job(tmp_path, hyperparameters(weight_decay=0.5), pixels(), "mobilenet_v3_small")
     model = job.model()
-    groups = build_optimizer(model, job.hp, CPU).param_groups
+    groups = build_optimizer(model, job.hp, CPU, job.hp.learning_rate).param_groups
     for group in groups:
         assert all((p.dim() > 1) == (group["weight_decay"] == 0.5) for p in group["params"])
     assert {g["lr"] for g in groups} == {job.hp.learning_rate}
@@ -50,6 +50,6 @@ def test_only_matrices_decay(tmp_path: Path):
 def test_pretrained_weights_learn_at_a_hundredth_of_the_rate(tmp_path: Path):
     hp = hyperparameters(finetune_encoder=True)
     model = Job(tmp_path, hp, pixels(), "mobilenet_v3_small").model()
-    rate = {id(p): group["lr"] for group in build_optimizer(model, hp, CPU).param_groups for p in group["params"]}
+    rate = {id(p): group["lr"] for group in build_optimizer(model, hp, CPU, 0.01).param_groups for p in group["params"]}
     assert {rate[id(p)] for p in model.decoder.parameters()} == {hp.learning_rate}
     assert {rate[id(p)] for p in model.encoder.parameters()} == {0.01 * hp.learning_rate}

@@ -18,7 +18,7 @@ from ogiri.captioning.model.encoder import Encoder
 from ogiri.captioning.model.lstm import LSTMDecoder
 from ogiri.captioning.serving.captioner import open_captioner
 from ogiri.captioning.serving.parameters import Parameters
-from ogiri.captioning.training.publish import publish_graphs, publish_manifest, save_weights, write_model_card
+from ogiri.captioning.training.publish import Described, publish_graphs, publish_manifest, save_weights
 from tests.captioning.training.small import Job, gate_lines, small_encoder
 
 
@@ -61,6 +61,12 @@ def test_good_weights_are_shipped_in_8_bits(
     assert described["parity"].keys() == {"encoder", "decoder"}
     assert max(described["parity"].values()) <= 1e-4
     assert "nats a token over 32 lines: shipped" in caplog.text
+    assert 0.95 <= described["top1_agreement"] <= 1
+    agreed = f"the same favourite for {100 * described['top1_agreement']:.2f} % of the tokens of 32 lines"
+    assert agreed in caplog.text
+    sizes = described["bytes"]
+    assert sizes["encoder"] == (tmp_path / "encoder.onnx").stat().st_size
+    assert sizes["decoder_quantized"] == (tmp_path / "decoder.onnx").stat().st_size < sizes["decoder_float32"]
 
 
 def spoil(decoder: LSTMDecoder) -> LSTMDecoder:
@@ -72,9 +78,9 @@ def spoil(decoder: LSTMDecoder) -> LSTMDecoder:
     width = spoiled.dims.width
     with torch.no_grad():
         for feature in range(0, width, 32):
-            spoiled.lstm.weight_ih_l0[3 * width + feature] = 0
-            spoiled.lstm.weight_hh_l0[3 * width + feature] = 0
-            spoiled.lstm.bias_ih_l0[3 * width + feature] = -1e4
+            spoiled.words.weight_ih_l0[3 * width + feature] = 0
+            spoiled.words.weight_hh_l0[3 * width + feature] = 0
+            spoiled.words.bias_ih_l0[3 * width + feature] = -1e4
             spoiled.merge.weight[:, feature] = 100
     return spoiled
 
@@ -85,6 +91,7 @@ def test_weights_that_8_bits_would_spoil_are_shipped_in_float32(
     described = publish(tmp_path, encoder, spoil(decoder), trained)
     nats = described["nats_per_token"]
     assert nats["quantized"] - nats["float32"] > 0.1
+    assert described["top1_agreement"] < 0.95
     assert described["decoder"] == "none"
     assert not is_quantised(tmp_path)
     assert files(tmp_path) == GRAPHS
@@ -96,6 +103,8 @@ def test_weights_that_8_bits_would_spoil_are_shipped_in_float32(
 def test_float32_where_that_is_asked_for(trained: Job, encoder: Encoder, decoder: Decoder, tmp_path: Path):
     described = publish(tmp_path, encoder, decoder, trained, quantize=False)
     assert (described["decoder"], described["nats_per_token"]) == ("none", {})
+    assert "top1_agreement" not in described
+    assert described["bytes"]["decoder_float32"] == (tmp_path / "decoder.onnx").stat().st_size
     assert not is_quantised(tmp_path)
     assert files(tmp_path) == GRAPHS
 
@@ -138,14 +147,22 @@ def test_an_encoder_graph_that_differs_from_training_ends_the_job(
 
 def test_an_artifact_opens_and_writes_lines(trained: Job, encoder: Encoder, decoder: LSTMDecoder, tmp_path: Path):
     quantization, dataset = publish(tmp_path, encoder, decoder, trained), trained.dataset
-    write_model_card(tmp_path, "job-7", {"records": 48}, ["a warning"])
-    publish_manifest(
-        tmp_path, "job-7", 32, dataset.limits, dataset.tokenizer, decoder, "lstm", 20, quantization, {"bleu": 1.0}
+    described = Described(
+        job_name="job-7",
+        size=32,
+        limits=dataset.limits,
+        controls=dataset.control_edges,
+        tokenizer=dataset.tokenizer,
+        decoder=decoder,
+        decoder_name="lstm",
+        max_tokens=20,
+        quantization=quantization,
     )
+    publish_manifest(tmp_path, described, {"bleu": 1.0})
     artifact = open_artifact(tmp_path)
     assert artifact.task == "caption"
     manifest = json.loads((tmp_path / "manifest.json").read_text())
-    assert set(manifest["files"]) == {*GRAPHS, "MODEL_CARD.md"}
+    assert set(manifest["files"]) == set(GRAPHS)
     assert (manifest["name"], manifest["metrics"]) == ("job-7", {"bleu": 1.0})
     assert [entry["name"] for entry in manifest["decoding"]["state"]] == [s.name for s in decoder.state_specs]
     captioner = open_captioner(tmp_path, manifest)
@@ -154,9 +171,6 @@ def test_an_artifact_opens_and_writes_lines(trained: Job, encoder: Encoder, deco
     maps = captioner.engine.encode(pictures)
     captions = captioner.captions(maps, [captioner.conditions([], "")] * 2, Parameters(temperature=0))
     assert all(caption.text for (caption,) in captions)
-    card = (tmp_path / "MODEL_CARD.md").read_text()
-    assert "| records | 48 |" in card
-    assert "- a warning" in card
 
 
 def test_weights_for_going_on_are_safetensors(decoder: LSTMDecoder, tmp_path: Path):

@@ -9,9 +9,15 @@ from torch.nn import functional
 
 from ogiri.captioning.model.decoder import Decoder
 from ogiri.captioning.serving.engine import Engine
-from ogiri.captioning.training.examples import collate
+from ogiri.captioning.training.examples import IGNORED, collate
 from ogiri.captioning.training.export import export_encoder
-from ogiri.captioning.training.quality import decoder_difference, encoder_difference, nats_per_token
+from ogiri.captioning.training.quality import (
+    Comparison,
+    compare,
+    decoder_difference,
+    encoder_difference,
+    nats_per_token,
+)
 from tests.captioning.training.small import Job, engine, gate_lines, small_encoder, states
 
 CPU = torch.device("cpu")
@@ -49,6 +55,41 @@ def test_a_guess_has_the_nats_of_the_vocabulary(trained: Job, decoder: Decoder, 
     lines = gate_lines(trained.dataset)
     found = nats_per_token(engine(guessing, tmp_path), lines.maps, lines.rows, lines.conditions, lines.lines, 1, 2)
     assert found == pytest.approx(math.log(decoder.vocabulary), abs=1e-5)
+
+
+def scored(graph: Engine, other: Engine, job: Job, batch: int = 64) -> Comparison:
+    lines, tokenizer = gate_lines(job.dataset), job.dataset.tokenizer
+    return compare(
+        graph, other, lines.maps, lines.rows, lines.conditions, lines.lines, tokenizer.bos, tokenizer.eos, batch
+    )
+
+
+def test_a_graph_agrees_with_itself_wholly(trained: Job, graph: Engine):
+    found = scored(graph, graph, trained)
+    assert found.float32 == found.quantized
+    assert found.top1_agreement == 1
+
+
+@pytest.mark.parametrize("batch", [64, 5])
+def test_agreement_is_the_share_of_tokens_with_the_same_favourite(
+    trained: Job, decoder: Decoder, graph: Engine, tmp_path: Path, batch: int
+):
+    model, tokenizer = trained.run()[0], trained.dataset.tokenizer
+    changed = copy.deepcopy(decoder)
+    with torch.no_grad():
+        changed.bias[::40] += 8.0
+    found = scored(graph, engine(changed, tmp_path), trained, batch)
+    examples = trained.dataset.train.examples
+    every = collate(examples, np.arange(len(examples)), tokenizer.bos, tokenizer.eos)
+    known = every.targets != IGNORED
+    with torch.no_grad():
+        prefix = model.prefix(every, CPU)
+        one, other = (each(prefix, every.tokens) for each in (model.decoder, changed))
+    expected = (one.argmax(-1) == other.argmax(-1))[known].float().mean().item()
+    assert 0.02 < expected < 0.98
+    assert found.top1_agreement == pytest.approx(expected)
+    for nats, logits in ((found.float32, one), (found.quantized, other)):
+        assert nats == pytest.approx(functional.cross_entropy(logits[known], every.targets[known]).item(), abs=1e-5)
 
 
 def test_a_decoder_that_differs_from_its_graph_is_seen(trained: Job, decoder: Decoder, graph: Engine):

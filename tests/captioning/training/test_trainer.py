@@ -13,8 +13,9 @@ import torch
 from ogiri.artifact import open_artifact
 from ogiri.captioning.data.records import Picture
 from ogiri.captioning.model.encoder import build_network
+from ogiri.captioning.training.build import pick_device
 from ogiri.captioning.training.fingerprint import job_fingerprint
-from ogiri.captioning.training.trainer import TRAINER, pick_device, read_records
+from ogiri.captioning.training.trainer import TRAINER, read_records
 from ogiri.record import Label
 from ogiri.task import TrainingContext, UserError
 from tests.captioning.training.small import Job, hyperparameters, small_encoder, stop_after
@@ -57,6 +58,29 @@ def test_a_frozen_encoder_is_shipped_as_it_came(job: Callable[..., TrainingConte
     assert TRAINER.run(context) == context.model
     open_artifact(context.model)
     assert [path.name for path in (context.output / "weights").iterdir()] == ["decoder.safetensors"]
+
+
+def test_a_frozen_encoder_sees_variants_of_the_pictures(job: Callable[..., TrainingContext]):
+    context = job(variants=2, epochs=1, mirror=True)
+    TRAINER.run(context)
+    files = sorted(context.checkpoints.glob("feature_maps*.f16.sagemaker-ignore"))
+    assert [file.name for file in files] == [
+        f"feature_maps{number}.f16.sagemaker-ignore" for number in (".1", ".2", "")
+    ]
+    contents = [file.read_bytes() for file in files]
+    assert len({len(content) for content in contents}) == 1
+    assert len(set(contents)) == 3
+
+
+def test_the_last_stages_alone_can_be_trained_on(job: Callable[..., TrainingContext], tmp_path: Path):
+    context = job(finetune_encoder=True, finetune_stages=2, export_weights=True)
+    TRAINER.run(context)
+    after = safetensors.torch.load_file(context.model / "encoder.safetensors")
+    before = safetensors.torch.load_file(tmp_path / "pretrained" / f"{NAME}.safetensors")
+    changed = {
+        n.removeprefix("trunk.") for n, v in after.items() if not torch.equal(v, before[n.removeprefix("trunk.")])
+    }
+    assert {".".join(name.split(".")[:2]) for name in changed} == {"features.11", "features.12"}
 
 
 def test_pretrained_weights_can_be_trained_on(job: Callable[..., TrainingContext], tmp_path: Path):

@@ -31,3 +31,22 @@ def test_nothing_to_report_prints_nothing(capsys):
     metrics.report({})
     metrics.report({"train_loss": math.nan})
     assert capsys.readouterr().out == ""
+
+
+def test_what_was_printed_comes_back(capsys):
+    assert metrics.report({"epoch": 2, "train_loss": math.nan, "validation_loss": 1.5}) == {
+        "epoch": 2.0,
+        "validation_loss": 1.5,
+    }
+
+
+def test_a_definition_finds_its_own_metric_and_no_other(capsys):
+    metrics.report({"loss": 1, "train_loss": 2, "validation_loss": 3.5, "validation_loss_2": 4})
+    line = capsys.readouterr().out
+    definitions = metrics.metric_definitions(("loss", "train_loss", "validation_loss"))
+    assert [re.findall(definition["Regex"], line) for definition in definitions] == [["1"], ["2"], ["3.5"]]
+
+
+def test_every_metric_of_the_tasks_is_defined_once():
+    names = [definition["Name"] for definition in metrics.metric_definitions()]
+    assert sorted(names) == sorted(set(names)) == sorted(metrics.METRICS)

@@ -1,6 +1,6 @@
 """Pictures → arrays on disk, each picture read once: feature maps of a frozen encoder, or pixels for one in training.
 
-The arrays are memory-mapped, so that many pictures need no more memory than few.
+The arrays are memory-mapped, so that many pictures need no more memory than few. Perceptual hashes are made on the way.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import torch
 from tqdm import tqdm
 
 from ogiri import picture
+from ogiri.captioning.data.duplicates import HASH_BYTES, HASH_NAME, Hashes, picture_hash
 from ogiri.captioning.model.encoder import Encoder
 from ogiri.task import UserError
 
@@ -51,11 +52,22 @@ class PictureArrays:
             pictures hold zeros.
         usable: indices of the pictures that are not broken, in order.
         broken: the others.
+        hashes: (pictures, `HASH_BYTES`) perceptual hashes, zeros for broken pictures; None where nobody looked: then no
+            picture counts as another's near duplicate.
+        variants: the same as `arrays`, of the pictures varied a little.
     """
 
     arrays: npt.NDArray[np.generic]
     usable: list[int]
     broken: list[Broken]
+    hashes: Hashes | None = None
+    variants: tuple[npt.NDArray[np.generic], ...] = ()
+
+
+@dataclass(frozen=True)
+class _Read:
+    rgb: npt.NDArray[np.uint8]
+    hash: bytes
 
 
 class Interrupted(Exception):
@@ -63,7 +75,13 @@ class Interrupted(Exception):
 
 
 def feature_maps(
-    folder: Path, keys: Sequence[str], encoder: Encoder, out: Path, fingerprint: str, stopping: Callable[[], bool]
+    folder: Path,
+    keys: Sequence[str],
+    encoder: Encoder,
+    out: Path,
+    fingerprint: str,
+    stopping: Callable[[], bool],
+    vary: Callable[[torch.Tensor], torch.Tensor] | None = None,
 ) -> PictureArrays:
     """Run a frozen encoder over every picture once; a finished `out` of the same fingerprint is used again.
 
@@ -74,6 +92,7 @@ def feature_maps(
         out: the file for the maps; a description is put beside it.
         fingerprint: of the encoder's name and weights.
         stopping: true once the job is asked to end.
+        vary: changes (batch, size, size, 3) uint8 pictures before they are encoded.
 
     Raises:
         UserError: more than 5 % of the pictures cannot be used.
@@ -84,7 +103,8 @@ def feature_maps(
 
     def encode(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.generic]:
         with torch.inference_mode():
-            maps = encoder(torch.from_numpy(pixels).to(device)).clamp(-FLOAT16_MAX, FLOAT16_MAX)
+            pictures = torch.from_numpy(pixels)
+            maps = encoder((pictures if vary is None else vary(pictures)).to(device)).clamp(-FLOAT16_MAX, FLOAT16_MAX)
         half: npt.NDArray[np.generic] = maps.half().cpu().numpy()
         return half
 
@@ -108,16 +128,18 @@ def _store(
     fingerprint: str,
     stopping: Callable[[], bool],
 ) -> PictureArrays:
-    described = {"fingerprint": fingerprint, "shape": list(shape), "keys": list(keys)}
+    described = {"fingerprint": fingerprint, "shape": list(shape), "hash": HASH_NAME, "keys": list(keys)}
     size_bytes = math.prod(shape) * np.dtype(dtype).itemsize
     finished = _finished(out, described, size_bytes)
     if finished is not None:
         log.info("what is needed of %d pictures is there already", len(keys))
-        _report(finished, len(keys))
-        return PictureArrays(np.memmap(out, dtype, "r", shape=shape), _usable(keys, finished), finished)
+        broken, hashes = finished
+        _report(broken, len(keys))
+        return PictureArrays(np.memmap(out, dtype, "r", shape=shape), _usable(keys, broken), broken, hashes)
     _reserve(out, size_bytes)
     arrays = np.memmap(out, dtype, "r+", shape=shape)
-    broken: list[Broken] = []
+    hashes = np.zeros((len(keys), HASH_BYTES), np.uint8)
+    broken = []
     batch: list[tuple[int, npt.NDArray[np.uint8]]] = []
 
     def flush() -> None:
@@ -126,13 +148,14 @@ def _store(
             batch.clear()
 
     bar = tqdm(total=len(keys), desc="pictures", unit="picture", disable=not sys.stderr.isatty(), leave=False)
-    for index, rgb in enumerate(_read_ahead(folder, keys, size)):
+    for index, one in enumerate(_read_ahead(folder, keys, size)):
         if stopping():
             raise Interrupted
-        if isinstance(rgb, Broken):
-            broken.append(rgb)
+        if isinstance(one, Broken):
+            broken.append(one)
         else:
-            batch.append((index, rgb))
+            hashes[index] = np.frombuffer(one.hash, np.uint8)
+            batch.append((index, one.rgb))
         if len(batch) == ENCODE_BATCH:
             flush()
         bar.update()
@@ -140,8 +163,8 @@ def _store(
     bar.close()
     arrays.flush()
     _report(broken, len(keys))
-    _describe(out, described, broken)
-    return PictureArrays(np.memmap(out, dtype, "r", shape=shape), _usable(keys, broken), broken)
+    _describe(out, described, broken, hashes)
+    return PictureArrays(np.memmap(out, dtype, "r", shape=shape), _usable(keys, broken), broken, hashes)
 
 
 def _reserve(out: Path, size_bytes: int) -> None:
@@ -152,11 +175,11 @@ def _reserve(out: Path, size_bytes: int) -> None:
         os.posix_fallocate(file.fileno(), 0, size_bytes)
 
 
-def _read_ahead(folder: Path, keys: Sequence[str], size: int) -> Iterator[npt.NDArray[np.uint8] | Broken]:
+def _read_ahead(folder: Path, keys: Sequence[str], size: int) -> Iterator[_Read | Broken]:
     """Decoded pictures in order, some read ahead in threads (Pillow decodes without the interpreter's lock)."""
     threads = max(1, len(os.sched_getaffinity(0)))
     with ThreadPoolExecutor(threads) as pool:
-        ahead: deque[Future[npt.NDArray[np.uint8] | Broken]] = deque()
+        ahead: deque[Future[_Read | Broken]] = deque()
         try:
             for key in keys:
                 ahead.append(pool.submit(_read, folder, key, size))
@@ -169,9 +192,10 @@ def _read_ahead(folder: Path, keys: Sequence[str], size: int) -> Iterator[npt.ND
                 future.cancel()
 
 
-def _read(folder: Path, key: str, size: int) -> npt.NDArray[np.uint8] | Broken:
+def _read(folder: Path, key: str, size: int) -> _Read | Broken:
     try:
-        return picture.load((folder / key).read_bytes(), size)
+        rgb = picture.load((folder / key).read_bytes(), size)
+        return _Read(rgb, picture_hash(rgb))
     except FileNotFoundError:
         return Broken(key, "no such file in the training channel")
     except (OSError, picture.PictureError) as error:
@@ -199,19 +223,21 @@ def _description(out: Path) -> Path:
     return out.with_name(out.name + ".json.sagemaker-ignore")
 
 
-def _describe(out: Path, described: Mapping[str, object], broken: list[Broken]) -> None:
+def _describe(out: Path, described: Mapping[str, object], broken: list[Broken], hashes: Hashes) -> None:
+    found = {"broken": [[one.key, one.reason] for one in broken], "hashes": hashes.tobytes().hex()}
     temporary = _description(out).with_suffix(".part.sagemaker-ignore")
-    temporary.write_text(json.dumps({**described, "broken": [[one.key, one.reason] for one in broken]}))
+    temporary.write_text(json.dumps({**described, **found}))
     os.replace(temporary, _description(out))
 
 
-def _finished(out: Path, described: Mapping[str, object], size_bytes: int) -> list[Broken] | None:
+def _finished(out: Path, described: Mapping[str, object], size_bytes: int) -> tuple[list[Broken], Hashes] | None:
     try:
         there = json.loads(_description(out).read_text())
         whole = out.stat().st_size == size_bytes
     except (OSError, ValueError):
         return None
-    broken = there.pop("broken", [])
+    broken, hashes = there.pop("broken", []), there.pop("hashes", "")
     if there != described or not whole:
         return None
-    return [Broken(key, reason) for key, reason in broken]
+    rows = np.frombuffer(bytes.fromhex(hashes), np.uint8).reshape(-1, HASH_BYTES)
+    return [Broken(key, reason) for key, reason in broken], rows

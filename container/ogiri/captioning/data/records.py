@@ -67,13 +67,21 @@ class Records:
         chosen = np.unique(np.asarray(pictures, dtype=np.int64))
         if len(chosen) and not 0 <= chosen[0] <= chosen[-1] < len(self.pictures):
             raise IndexError(f"pictures {chosen[0]} to {chosen[-1]} of {len(self.pictures)}")
-        new_index = np.full(len(self.pictures), -1, dtype=np.int32)
-        new_index[chosen] = np.arange(len(chosen), dtype=np.int32)
-        picture_of = new_index[self.picture_of]
-        kept = np.flatnonzero(picture_of >= 0)
+        wanted = np.zeros(len(self.pictures), dtype=np.bool_)
+        wanted[chosen] = True
+        return self.keep(wanted[self.picture_of])
+
+    def keep(self, wanted: NDArray[np.bool_]) -> Records:
+        """Some records, in the same order as here, and the pictures that they stand for.
+
+        Args:
+            wanted: (records,).
+        """
+        kept = np.flatnonzero(wanted)
+        chosen, picture_of = np.unique(self.picture_of[kept], return_inverse=True)
         return Records(
             tuple(self.pictures[index] for index in chosen),
-            picture_of[kept],
+            picture_of.reshape(-1).astype(np.int32),
             [self.lines[index] for index in kept],
             self.scores[kept],
         )

@@ -1,4 +1,9 @@
-"""Which pictures are held out: a hash of seed and picture, so stable as data grows and the same on every machine."""
+"""Which pictures are held out: a hash of seed and picture group, the same on every machine and stable as data grows.
+
+A group of pictures that look alike is called after the first of its keys, so a picture that looks like no other stays
+where it is whatever comes. A new picture goes where its group is; only if its own key comes first, or if it joins two
+groups, may the older pictures of the group change sides with it.
+"""
 
 from __future__ import annotations
 

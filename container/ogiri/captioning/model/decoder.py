@@ -106,6 +106,28 @@ class Decoder(nn.Module, ABC):
             (batch, 1, vocabulary) logits and the state after this token.
         """
 
+    def attention(self, prefix: Prefix, tokens: Tensor) -> Tensor:
+        """Where the decoder looks at each step, for people to see.
+
+        Args:
+            prefix: what is known.
+            tokens: (batch, time) int64, the begin token first.
+
+        Returns:
+            (batch, time, slots) shares that add up to 1 over the slots. These are, in this order: the cells of
+            `prefix.map`, the labels, the pieces of text, the controls of a decoder that looks at them as slots (none
+            otherwise), and last one slot for all the rest: nothing, the begin token, the words so far. Where the
+            decoder looked to choose the token after `tokens[:, t]` stands at `t`; padding gets 0.
+
+        Raises:
+            NotImplementedError: this kind of decoder does not tell.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not tell where it looks")
+
+    def pretrained_parameters(self) -> list[nn.Parameter]:
+        """Weights that came from another training, which this one treats gently; none unless a decoder says so."""
+        return []
+
     def initial_state(self, batch: int, device: torch.device | None = None) -> State:
         """The state before prefill: zeros."""
         return {spec.name: torch.zeros(batch, *spec.shape, device=device) for spec in self.state_specs}

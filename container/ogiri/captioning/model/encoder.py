@@ -24,6 +24,7 @@ from ogiri.task import UserError
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 SUFFIXES = (".safetensors", ".pth")
+SEVERAL_STAGES = 4  # that a depth of names has, if it is the one at which people speak of a network's stages
 HEADS = ("fc.", "classifier.", "head.", "heads.")  # what torchvision calls the layers behind the map
 
 log = logging.getLogger(__name__)
@@ -107,8 +108,41 @@ class Encoder(nn.Module):
             layer.momentum = momentum
         self.eval()
 
+    def train_last(self, stages: int) -> list[str]:
+        """Freeze all but the last stages of the trunk, such as `layer4` of a ResNet.
+
+        Returns:
+            The names of those that go on learning.
+
+        Raises:
+            UserError: the trunk has fewer.
+        """
+        names = self.stages()
+        if stages > len(names):
+            known = ", ".join(names)
+            raise UserError(f"finetune_stages is {stages}: the encoder {self.name} has {len(names)}: {known}")
+        kept = names[len(names) - stages :]
+        for name, parameter in self.trunk.named_parameters():
+            parameter.requires_grad_(_stage(name, self._depth()) in kept)
+        return kept
+
+    def stages(self) -> list[str]:
+        """Names of the trunk's parts in order, at the shallowest depth of its names that has several."""
+        depth = self._depth()
+        return list(dict.fromkeys(_stage(name, depth) for name, _ in self.trunk.named_parameters()))
+
+    def _depth(self) -> int:
+        names = [name for name, _ in self.trunk.named_parameters()]
+        deepest = max(name.count(".") for name in names)
+        counts = {depth: len({_stage(name, depth) for name in names}) for depth in range(1, deepest + 1)}
+        return next((depth for depth, count in counts.items() if count >= SEVERAL_STAGES), max(deepest, 1))
+
     def _batch_norms(self) -> list[nn.modules.batchnorm._BatchNorm]:
         return [layer for layer in self.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
+
+
+def _stage(name: str, depth: int) -> str:
+    return ".".join(name.split(".")[:depth])
 
 
 def build_network(name: str) -> nn.Module:

@@ -1,8 +1,9 @@
-"""LSTM with attention over the feature map, the labels and the detected text.
+"""Two LSTMs with attention over the feature map, the labels and the detected text between them.
 
-The attention is parallel over time: the LSTM runs over the words first, and each step's *current* hidden state then
-queries the memory (Lu et al. 2017, arXiv:1612.01887). So training has no Python loop over steps, while serving still
-takes one step at a time with the same weights.
+The first LSTM runs over the words, each step's *current* hidden state queries the memory (Lu et al. 2017,
+arXiv:1612.01887), and the second LSTM runs over what was seen: Anderson et al. 2018, arXiv:1707.07998, without the way
+back from the second to the first. So training has no Python loop over steps, while serving still takes one step at a
+time with the same weights.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class LSTMDimensions:
         max_label_pieces, max_text_pieces: positions that labels and text can have.
         width: of embeddings, memory and hidden state.
         heads: of the attention.
-        layers: of the LSTM.
+        layers: of the LSTM before the attention; the one after it has a single one.
         embedding_dropout: of the words, and of what is merged before the output.
         output_dropout: before the output.
     """
@@ -70,11 +71,12 @@ class LSTMDecoder(Decoder):
         self.text_norm = nn.LayerNorm(width)
         self.control = nn.Embedding(sum(LEVELS) + len(LEVELS), width)
         self.context_in = nn.Linear(width, width, bias=False)
-        self.start = nn.Linear(width, 2 * dims.layers * width, bias=False)
-        self.lstm = nn.LSTM(width, width, dims.layers, batch_first=True)
+        self.start = nn.Linear(width, 2 * (dims.layers + 1) * width, bias=False)
+        self.words = nn.LSTM(width, width, dims.layers, batch_first=True)
+        self.sights = nn.LSTM(2 * width, width, batch_first=True)
         self.query = nn.Linear(width, width)
         self.key = nn.Linear(width, width)
-        self.merge = nn.Linear(2 * width, width)
+        self.merge = nn.Linear(3 * width, width)
         self.bias = nn.Parameter(torch.zeros(dims.vocabulary))
         self.embedding_dropout = nn.Dropout(dims.embedding_dropout)
         self.output_dropout = nn.Dropout(dims.output_dropout)
@@ -83,8 +85,8 @@ class LSTMDecoder(Decoder):
             StateSpec("values", (0, width), growing=1, constant=True),
             StateSpec("mask", (0,), growing=1, constant=True),
             StateSpec("context", (width,), constant=True),
-            StateSpec("hidden", (dims.layers, width)),
-            StateSpec("cell", (dims.layers, width)),
+            StateSpec("hidden", (dims.layers + 1, width)),
+            StateSpec("cell", (dims.layers + 1, width)),
         )
         self.register_buffer("control_start", torch.from_numpy(control_starts()), persistent=False)
         self._initialise()
@@ -92,10 +94,12 @@ class LSTMDecoder(Decoder):
     def forward(self, prefix: Prefix, tokens: Tensor) -> Tensor:
         """See `Decoder.forward`."""
         values, mask, context = self._memory(prefix)
-        hidden, cell = self._start(context)
-        words = self.embedding_dropout(self._embed(tokens)) + context[:, None]
-        steps, _ = self.lstm(words, (hidden.transpose(0, 1).contiguous(), cell.transpose(0, 1).contiguous()))
-        return self._logits(steps, self._attend(steps, self.key(values), values, mask))
+        start = self._start(context)
+        steps = self._run(start, context, tokens)
+        seen = self._attend(steps, self.key(values), values, mask)
+        state = _layers(start, slice(self.dims.layers, None))
+        after, _ = self.sights(self.embedding_dropout(torch.cat([steps, seen], -1)), state)
+        return self._logits(steps, seen, after)
 
     def advance(self, tokens: Tensor, prefix: Prefix, state: State) -> tuple[Tensor, State]:
         """See `Decoder.advance`."""
@@ -104,14 +108,25 @@ class LSTMDecoder(Decoder):
         values = torch.cat([state["values"], new_values], 1)
         mask = torch.cat([state["mask"], new_mask], 1)
         context = state["context"] + new_context
-        start_hidden, start_cell = self._start(new_context)  # zeros when the prefix is empty
-        hidden, cell = self._step(
-            (self._embed(tokens) + context[:, None]), state["hidden"] + start_hidden, state["cell"] + start_cell
-        )
-        top = hidden[:, -1:]
-        logits = self._logits(top, self._attend(top, keys, values, mask))
+        start = self._start(new_context)  # zeros when the prefix is empty
+        hidden, cell = state["hidden"] + start[0], state["cell"] + start[1]
+        words, layers = self._embed(tokens) + context[:, None], self.dims.layers
+        first = _step(self.words, words, hidden[:, :layers], cell[:, :layers])
+        top = first[0][:, -1:]
+        seen = self._attend(top, keys, values, mask)
+        second = _step(self.sights, torch.cat([top, seen], -1), hidden[:, layers:], cell[:, layers:])
+        hidden, cell = (torch.cat(both, 1) for both in zip(first, second, strict=True))
+        logits = self._logits(top, seen, second[0])
         after = {"keys": keys, "values": values, "mask": mask, "context": context, "hidden": hidden, "cell": cell}
         return logits, after
+
+    def attention(self, prefix: Prefix, tokens: Tensor) -> Tensor:
+        """See `Decoder.attention`: the mean over the heads; the last slot is the empty one."""
+        values, mask, context = self._memory(prefix)
+        query = self._heads(self.query(self._run(self._start(context), context, tokens)))
+        keys = self._heads(functional.pad(self.key(values), (0, 0, 0, 1)))
+        scores = query @ keys.transpose(2, 3) / math.sqrt(query.shape[3])
+        return (scores + functional.pad(mask, (0, 1))[:, None, None]).softmax(-1).mean(1)
 
     @torch.no_grad()
     def start_from(self, frequencies: Tensor) -> None:
@@ -163,21 +178,15 @@ class LSTMDecoder(Decoder):
         return self.text_norm(self.text_in(placed)), known
 
     def _start(self, context: Tensor) -> tuple[Tensor, Tensor]:
-        both = torch.tanh(self.start(context[:, None])).reshape(-1, 2, self.dims.layers, self.dims.width)
+        both = torch.tanh(self.start(context[:, None])).reshape(-1, 2, self.dims.layers + 1, self.dims.width)
         return both[:, 0], both[:, 1]
 
-    def _step(self, x: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
-        """`nn.LSTM` for one step, spelled out so that its weights are plain matrices in the exported graph."""
-        hiddens, cells = [], []
-        for layer in range(self.dims.layers):
-            w_ih, w_hh, b_ih, b_hh = (getattr(self.lstm, f"{n}_l{layer}") for n in _LSTM_WEIGHTS)
-            gates = functional.linear(x, w_ih, b_ih + b_hh) + functional.linear(hidden[:, layer : layer + 1], w_hh)
-            i, f, g, o = gates.chunk(4, -1)
-            c = torch.sigmoid(f) * cell[:, layer : layer + 1] + torch.sigmoid(i) * torch.tanh(g)
-            x = torch.sigmoid(o) * torch.tanh(c)
-            hiddens.append(x)
-            cells.append(c)
-        return torch.cat(hiddens, 1), torch.cat(cells, 1)
+    def _run(self, start: tuple[Tensor, Tensor], context: Tensor, tokens: Tensor) -> Tensor:
+        """The first LSTM's hidden state after each token, all at once: (batch, time, width)."""
+        words = self.embedding_dropout(self._embed(tokens)) + context[:, None]
+        steps: Tensor
+        steps, _ = self.words(words, _layers(start, slice(self.dims.layers)))
+        return steps
 
     def _attend(self, steps: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
         """Multi-head attention of (batch, time, width) over the slots, and over one empty slot of score 0.
@@ -193,8 +202,8 @@ class LSTMDecoder(Decoder):
     def _heads(self, x: Tensor) -> Tensor:
         return x.reshape(x.shape[0], x.shape[1], self.dims.heads, -1).transpose(1, 2)
 
-    def _logits(self, steps: Tensor, seen: Tensor) -> Tensor:
-        merged = torch.tanh(self.merge(self.embedding_dropout(torch.cat([steps, seen], -1))))
+    def _logits(self, steps: Tensor, seen: Tensor, after: Tensor) -> Tensor:
+        merged = torch.tanh(self.merge(self.embedding_dropout(torch.cat([steps, after, seen], -1))))
         return functional.linear(self.output_dropout(merged), self.embedding.weight, self.bias)
 
     def _initialise(self) -> None:
@@ -207,6 +216,26 @@ class LSTMDecoder(Decoder):
 
 
 _LSTM_WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+
+
+def _layers(state: tuple[Tensor, Tensor], which: slice) -> tuple[Tensor, Tensor]:
+    """Some layers of (batch, layers, width) as `nn.LSTM` takes them."""
+    hidden, cell = (part[:, which].transpose(0, 1).contiguous() for part in state)
+    return hidden, cell
+
+
+def _step(lstm: nn.LSTM, x: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
+    """`nn.LSTM` for one step, spelled out so that its weights are plain matrices in the exported graph."""
+    hiddens, cells = [], []
+    for layer in range(lstm.num_layers):
+        w_ih, w_hh, b_ih, b_hh = (getattr(lstm, f"{n}_l{layer}") for n in _LSTM_WEIGHTS)
+        gates = functional.linear(x, w_ih, b_ih + b_hh) + functional.linear(hidden[:, layer : layer + 1], w_hh)
+        i, f, g, o = gates.chunk(4, -1)
+        c = torch.sigmoid(f) * cell[:, layer : layer + 1] + torch.sigmoid(i) * torch.tanh(g)
+        x = torch.sigmoid(o) * torch.tanh(c)
+        hiddens.append(x)
+        cells.append(c)
+    return torch.cat(hiddens, 1), torch.cat(cells, 1)
 
 
 def _mean(slots: Tensor, weight: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
-"""SentencePiece, lossless: every text survives encode → decode, line breaks and emoji too.
+"""SentencePiece. What is trained here is lossless: every text survives encode → decode, line breaks and emoji too.
 
 A piece stands for bytes (its `surface`), so that a line can be put together piece by piece while it is generated and
-its length in characters is known at every step, byte pieces included.
+its length in characters is known at every step, byte pieces included. The model of a language model may have no byte
+pieces: then it writes a text as it normalises it, with the unknown token for what it has no piece for.
 """
 
 from __future__ import annotations
@@ -26,9 +27,13 @@ _MAX_PIECE = 16  # characters, SentencePiece's default
 class Tokenizer:
     """A SentencePiece model and what generation needs to know of its pieces."""
 
-    def __init__(self, model: bytes) -> None:
-        """Args: model: the bytes of a `.model` file. Raises: ValueError: they are not a SentencePiece model."""
-        self.model = model
+    def __init__(self, model: bytes, lower_case: bool = False) -> None:
+        """Args: model: the bytes of a `.model` file. lower_case: it was trained on lower-cased text.
+
+        Raises:
+            ValueError: they are not a SentencePiece model.
+        """
+        self.model, self.lower_case = model, lower_case
         self._processor = sentencepiece.SentencePieceProcessor()
         try:
             self._processor.LoadFromSerializedProto(model)
@@ -39,6 +44,8 @@ class Tokenizer:
         self.eos: int = self._processor.eos_id()
         if self.bos < 0 or self.eos < 0:
             raise ValueError("tokenizer.model has no begin or no end token: train it with bos_id and eos_id")
+        self.unknown: int = self._processor.unk_id()
+        self._has_bytes: bool = self._processor.IsByte(self._processor.PieceToId("<0x00>"))
 
     @cached_property
     def surfaces(self) -> list[bytes]:
@@ -47,8 +54,9 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Tokens of `text`, without begin and end."""
+        text = text.lower() if self.lower_case else text
         tokens: list[int] = self._processor.EncodeAsIds(text)
-        if self.decode(tokens) == text:
+        if not self._has_bytes or self.decode(tokens) == text:
             return tokens
         return self._encode_bytes(text)
 

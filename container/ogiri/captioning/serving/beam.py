@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ogiri.captioning.serving import sampling
+from ogiri.captioning.serving import ranking, sampling
 from ogiri.captioning.serving.line import Caption, Line, Rules
 from ogiri.captioning.serving.parameters import Parameters
 from ogiri.captioning.serving.sampling import Doubles, Floats
-from ogiri.captioning.serving.search import Move, filled, order
+from ogiri.captioning.serving.search import Move
 
 LENGTH_EXPONENT = 0.8
 """A finished line ranks by log-probability / tokens ** this (Wu et al. 2016, arXiv:1609.08144, without its constant).
@@ -27,9 +27,10 @@ class BeamSearch:
     The repetition penalty guides which lines go on; finished ones rank by the model's own distribution.
     """
 
-    settled = ""
+    settled = ""  # the best line may change until the end
 
     def __init__(self, rules: Rules, parameters: Parameters, lookahead_tokens: int = LOOKAHEAD_TOKENS) -> None:
+        self.unconditional: ranking.Unconditional = {}
         self._rules, self._parameters, self._lookahead = rules, parameters, lookahead_tokens
         self._width = parameters.num_beams
         self._lines = [Line()]
@@ -53,10 +54,21 @@ class BeamSearch:
                 self._finish(before[row], float(raw[row, self._rules.end]))
         return Move([], []) if self._over() else move
 
+    def redraw(self) -> bool:
+        """See `Search.redraw`; the lines of beams differ."""
+        return False
+
+    def pool(self) -> list[Caption]:
+        """See `Search.pool`: the `num_beams` best; `likelihood` leaves it to the search which of them come back."""
+        p = self._parameters
+        found = sorted(self._finished.values(), key=lambda ranked: (-ranked[0], -ranked[1].score, ranked[1].tokens))
+        kept = p.num_candidates if p.ranking == ranking.LIKELIHOOD else self._width
+        return [caption for _, caption in found[:kept]]
+
     def captions(self) -> list[Caption]:
         """See `Search.captions`."""
-        best = sorted(self._finished.values(), key=lambda ranked: (-ranked[0], order(ranked[1])))
-        return filled([caption for _, caption in best], self._parameters.num_candidates)
+        measure = ranking.measure(self._parameters.ranking, self.unconditional)
+        return ranking.best(self.pool(), self._parameters.num_candidates, measure)
 
     def _guide(self, logits: Floats, raw: Floats) -> Floats:
         """Log-probabilities (rows, vocabulary) with the repetition penalty in them; a copy."""

@@ -9,21 +9,20 @@ from typing import Any
 
 import numpy.typing as npt
 
-from ogiri.captioning.model.conditioning import (
-    ConditionLimits,
-    Conditions,
-    encode_conditions,
-    stack_conditions,
-)
+from ogiri.captioning.model.conditioning import ConditionLimits, Conditions, encode_conditions, stack_conditions
 from ogiri.captioning.model.controls import CONTROLS, ControlEdges, control_array
 from ogiri.captioning.model.tokenizer import Tokenizer
-from ogiri.captioning.serving.banned import BannedWords
+from ogiri.captioning.serving.banned import BannedWords, read_words
 from ogiri.captioning.serving.beam import BeamSearch
 from ogiri.captioning.serving.engine import Engine
 from ogiri.captioning.serving.line import Caption, Rules
 from ogiri.captioning.serving.parameters import Parameters
+from ogiri.captioning.serving.ranking import RELEVANCE
+from ogiri.captioning.serving.rescoring import Rescoring
+from ogiri.captioning.serving.sampling import Floats
 from ogiri.captioning.serving.search import Sampling, Search, run
 from ogiri.captioning.serving.settings import read_settings
+from ogiri.captioning.serving.state import State
 from ogiri.captioning.serving.vocabulary import Vocabulary
 from ogiri.parameter import ParameterError
 from ogiri.record import Label
@@ -42,8 +41,9 @@ class Captioner:
         limits: ConditionLimits,
         max_tokens: int,
         controls: ControlEdges | None = None,
+        banned: BannedWords | None = None,
     ) -> None:
-        """Args: max_tokens: of a line, the end token not counted.
+        """Args: max_tokens: of a line, the end token not counted. banned: what is never written, whatever is asked.
 
         Raises:
             ValueError: the graph and the tokenizer differ in vocabulary.
@@ -55,6 +55,7 @@ class Captioner:
             )
         self.engine, self.tokenizer, self.limits, self.max_tokens = engine, tokenizer, limits, max_tokens
         self.controls = controls or ControlEdges()
+        self._banned = banned or BannedWords()
         self._vocabulary = Vocabulary(tokenizer.surfaces, tokenizer.eos)
 
     def conditions(self, labels: Sequence[Label], detected_text: str) -> Conditions:
@@ -101,7 +102,23 @@ class Captioner:
             for one, each in zip(conditions, parameters, strict=True)
         ]
         logits, state = self.engine.prefill(maps, stack_conditions(asked), self.tokenizer.bos)
-        return searches, run(self.engine, logits, state, searches)
+        return searches, self._steps(searches, parameters, logits, state)
+
+    def begin_rescoring(self, lines: Sequence[tuple[int, ...]]) -> tuple[Rescoring, Iterator[None]]:
+        """Find out how likely lines are with nothing known.
+
+        Args:
+            lines: tokens without begin and end.
+
+        Returns:
+            What has the answer, and an iterator that makes one step at a time until it does.
+        """
+        rescoring = Rescoring(lines, self.tokenizer.eos)
+        if not lines:
+            return rescoring, iter(())
+        nothing = stack_conditions([self.conditions((), "")])
+        logits, state = self.engine.prefill(None, nothing, self.tokenizer.bos)
+        return rescoring, run(self.engine, logits, state, [rescoring])
 
     def caption(
         self,
@@ -148,13 +165,27 @@ class Captioner:
             captions += [search.captions() for search in searches]
         return captions
 
+    def _steps(
+        self, searches: Sequence[Search], parameters: Sequence[Parameters], logits: Floats, state: State
+    ) -> Iterator[None]:
+        """Write the lines, write equal ones anew, and find out what the rankings need."""
+        yield from run(self.engine, logits, state, searches)
+        while again := [number for number, search in enumerate(searches) if search.redraw()]:
+            yield from run(self.engine, logits[again], state.take(again), [searches[number] for number in again])
+        asking = [search for search, each in zip(searches, parameters, strict=True) if each.ranking == RELEVANCE]
+        pools = [{caption.tokens for caption in search.pool()} for search in asking]
+        rescoring, steps = self.begin_rescoring([line for pool in pools if len(pool) > 1 for line in sorted(pool)])
+        yield from steps
+        for search in asking:
+            search.unconditional = rescoring.means()
+
     def _search(self, parameters: Parameters) -> Search:
         rules = Rules(
             self._vocabulary,
             parameters.min_length,
             parameters.max_length,
             self._budget(parameters),
-            BannedWords(parameters.banned_words),
+            BannedWords(parameters.banned_words, beside=self._banned),
         )
         return BeamSearch(rules, parameters) if parameters.num_beams > 1 else Sampling(rules, parameters)
 
@@ -182,5 +213,6 @@ def open_captioner(
     settings = read_settings(manifest)
     encoder = folder / settings.encoder_graph if with_encoder else None
     engine = Engine(folder / settings.decoder_graph, settings.state, encoder, threads)
-    tokenizer = Tokenizer((folder / settings.tokenizer_file).read_bytes())
-    return Captioner(engine, tokenizer, settings.limits, settings.max_tokens, settings.controls)
+    tokenizer = Tokenizer((folder / settings.tokenizer_file).read_bytes(), settings.lower_case)
+    banned = BannedWords(() if settings.banned_file is None else read_words(folder / settings.banned_file))
+    return Captioner(engine, tokenizer, settings.limits, settings.max_tokens, settings.controls, banned)

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from ogiri.captioning.model.controls import LENGTHS
+from ogiri.captioning.serving.ranking import LIKELIHOOD, RANKINGS
 from ogiri.parameter import ParameterError, bounds_of, from_json, from_strings, parameter
 
 MAX_BANNED_WORDS = 1000
 MAX_BANNED_WORD_CHARACTERS = 100
-_SAMPLING_ONLY = ("temperature", "top_k", "top_p")
+_SAMPLING_ONLY = ("best_of", "temperature", "top_k", "top_p")
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,15 @@ class Parameters:
     """Each with its type, range and default; the OpenAPI file and the documents are made from these lines."""
 
     num_candidates: int = parameter(1, "lines that come back; equal ones are allowed", minimum=1, maximum=16)
+    best_of: int | None = parameter(
+        None, "lines that are written to choose from; none = as many as come back", minimum=1, maximum=32
+    )
+    ranking: str = parameter(
+        LIKELIHOOD,
+        "which line is best: likelihood = that of the highest score; relevance = that to which the picture adds most; "
+        "length_debiased = that of the highest score for its length",
+        choices=RANKINGS,
+    )
     temperature: float = parameter(0.9, "the lower, the less surprising; 0 = greedy", minimum=0, maximum=2)
     top_k: int = parameter(50, "only the best top_k tokens may come; 0 = all", minimum=0)
     top_p: float = parameter(0.92, "only the best tokens that hold this share of probability", above=0, maximum=1)
@@ -27,7 +37,7 @@ class Parameters:
         1.1, "makes tokens that were written already less likely; above 1.2 Japanese suffers", minimum=1, maximum=2
     )
     num_beams: int = parameter(
-        1, "above 1: deterministic beam search, without temperature, top_k and top_p", minimum=1, maximum=8
+        1, "above 1: deterministic beam search, without best_of, temperature, top_k and top_p", minimum=1, maximum=8
     )
     min_length: int = parameter(1, "characters of a line at least", minimum=1, maximum=1000)
     max_length: int = parameter(120, "characters of a line at most", minimum=1, maximum=1000)
@@ -39,7 +49,16 @@ class Parameters:
     seed: int | None = parameter(None, "fixes the lines; none = other ones each time", minimum=0, maximum=2**63 - 1)
     stream: bool = parameter(False, "send the line piece by piece as it is written")
 
+    @property
+    def pool(self) -> int:
+        """Lines that sampling writes."""
+        return self.num_candidates if self.best_of is None else self.best_of
+
     def __post_init__(self) -> None:
+        if self.pool < self.num_candidates:
+            raise ParameterError(
+                f"best_of is {self.best_of}: it must be at least num_candidates, which is {self.num_candidates}"
+            )
         if self.num_beams > 1 and self.num_beams < self.num_candidates:
             raise ParameterError(
                 f"num_beams is {self.num_beams}: it must be at least num_candidates, which is {self.num_candidates}"
@@ -75,7 +94,7 @@ def parameters_from_attributes(attributes: Mapping[str, str], defaults: Paramete
 
 def _checked(parameters: Parameters, given: Mapping[str, Any]) -> Parameters:
     for name in _SAMPLING_ONLY:
-        if parameters.num_beams > 1 and name in given:
+        if parameters.num_beams > 1 and given.get(name) is not None:
             raise ParameterError(f"{name} is given, but num_beams is {parameters.num_beams}: beams do not sample")
     return parameters
 

@@ -29,7 +29,7 @@ def load(artifact: Artifact) -> CaptionPredictor:
     """
     try:
         settings = read_settings(artifact.manifest)
-        for name in (settings.encoder_graph, settings.decoder_graph, settings.tokenizer_file):
+        for name in settings.files:
             artifact.path(name)  # the manifest lists it, so it has been verified
         captioner = open_captioner(artifact.folder, artifact.manifest)
     except ArtifactError:

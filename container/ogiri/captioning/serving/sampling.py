@@ -18,7 +18,8 @@ NOTHING = -1
 """What `pick` gives when every token is -inf."""
 
 _BLOCK = 32  # tokens whose maximum stands for them while the best are looked for
-_FIRST_LOOK = 128  # how many of the best are sorted, before all are, when top_p is asked for without top_k
+_FIRST_LOOK = 128  # how many of the best are looked at, before all are, when top_p is asked for without top_k
+_BIN_SHIFT = 19  # leaves the exponent of a float32 and 4 bits of its fraction: weights in a bin differ by 6 % at most
 _SHARPEST = 1e-3  # temperatures below are as good as 0, and overflow
 
 
@@ -75,7 +76,7 @@ def pick(scores: Floats, temperature: float, top_k: int, top_p: float, draw: flo
     order = top(scores, _FIRST_LOOK)
     cumulative = np.cumsum(weights[order], dtype=np.float64)
     if cumulative[-1] < share:
-        order = top(scores, scores.size)
+        order = _nucleus(weights, share)
         cumulative = np.cumsum(weights[order], dtype=np.float64)
     return _draw(order, cumulative, share, draw)
 
@@ -92,6 +93,19 @@ def top(scores: Floats | Doubles, count: int) -> Ints:
         tokens = np.flatnonzero(scores >= np.partition(maxima, blocks - count)[blocks - count])
         return tokens[np.argsort(-scores[tokens])[:count]]
     return np.argsort(-scores)[:count]
+
+
+def _nucleus(weights: Floats, share: float) -> Ints:
+    """The tokens of the largest weights, about as many as add up to `share`: only those at its edge are sorted.
+
+    The bits of floats that are not negative are ordered as they are, so their first ones make the bins of a histogram.
+    Of 8,000 tokens that takes 60 to 95 µs, sorting all of them 320.
+    """
+    bins = weights.view(np.int32) >> _BIN_SHIFT
+    from_above = np.cumsum(np.bincount(bins, weights)[::-1])
+    edge = len(from_above) - 1 - min(int(np.searchsorted(from_above, share)), len(from_above) - 1)
+    last = np.flatnonzero(bins == edge)
+    return np.concatenate([np.flatnonzero(bins > edge), last[np.argsort(-weights[last])]])
 
 
 def _weights(scores: Floats, best: np.float32, temperature: float) -> Floats:

@@ -25,21 +25,32 @@ class Settings:
         size: pixels of a picture's side.
         limits: how much of labels and text goes in.
         tokenizer_file, encoder_graph, decoder_graph: names of files beside the manifest.
+        lower_case: the tokenizer takes lower-cased text.
         state: what the decoder carries from step to step.
         max_tokens: of a line, the end token not counted.
         controls: which the model has learned.
+        banned_file: name of a list beside the manifest, see `banned.read_words`: words that the model never writes,
+            whatever a request says; None where there is none.
         defaults: what a request does not set.
     """
 
     size: int
     limits: ConditionLimits
     tokenizer_file: str
+    lower_case: bool
     encoder_graph: str
     decoder_graph: str
     state: tuple[StateEntry, ...]
     max_tokens: int
     controls: ControlEdges
+    banned_file: str | None
     defaults: Parameters
+
+    @property
+    def files(self) -> list[str]:
+        """The files that are needed beside the manifest."""
+        files = [self.encoder_graph, self.decoder_graph, self.tokenizer_file]
+        return files if self.banned_file is None else [*files, self.banned_file]
 
 
 def read_settings(manifest: Mapping[str, Any]) -> Settings:
@@ -57,11 +68,13 @@ def read_settings(manifest: Mapping[str, Any]) -> Settings:
             confidence_edges=tuple(map(float, _value(manifest, list, "preprocessing", "confidence_edges"))),
         ),
         tokenizer_file=_value(manifest, str, "tokenizer", "file"),
+        lower_case=_lower_case(manifest),
         encoder_graph=_value(manifest, str, "decoding", "encoder_graph"),
         decoder_graph=_value(manifest, str, "decoding", "decoder_graph"),
         state=tuple(_state_entry(entry) for entry in _value(manifest, list, "decoding", "state")),
         max_tokens=_positive(manifest, "decoding", "max_tokens"),
         controls=_controls(manifest),
+        banned_file=_banned_file(manifest),
         defaults=_defaults(manifest),
     )
 
@@ -74,6 +87,19 @@ def _value(manifest: Mapping[str, Any], kind: type, section: str, name: str) -> 
     if not isinstance(value, kind) or isinstance(value, bool):
         raise ValueError(f"manifest.json has {section}.{name} {value!r}: it must be {_KINDS[kind]}")
     return value
+
+
+def _lower_case(manifest: Mapping[str, Any]) -> bool:
+    value = manifest["tokenizer"].get("lower_case", False)
+    if not isinstance(value, bool):
+        raise ValueError(f"manifest.json has tokenizer.lower_case {value!r}: it must be true or false")
+    return value
+
+
+def _banned_file(manifest: Mapping[str, Any]) -> str | None:
+    if "banned_words" not in manifest["decoding"]:
+        return None
+    return str(_value(manifest, str, "decoding", "banned_words"))
 
 
 def _positive(manifest: Mapping[str, Any], section: str, name: str) -> int:
@@ -93,8 +119,9 @@ def _state_entry(entry: Any) -> StateEntry:
 
 
 def _controls(manifest: Mapping[str, Any]) -> ControlEdges:
+    edges = _value(manifest, dict, "decoding", "controls")
     try:
-        return ControlEdges.from_json(_value(manifest, dict, "decoding", "controls"))
+        return ControlEdges.from_json(edges)
     except ValueError as error:
         raise ValueError(f"manifest.json has wrong decoding.controls: {error}") from error
 

@@ -14,7 +14,7 @@ from ogiri.captioning.model.conditioning import Conditions
 from ogiri.captioning.serving.captioner import Captioner
 from ogiri.captioning.serving.line import Caption
 from ogiri.captioning.serving.parameters import Parameters
-from ogiri.captioning.training.metrics import Tokens, bleu_mecab, caption_scores, variety
+from ogiri.captioning.training.metrics import Tokens, bleu_mecab, caption_scores, line_chrf, variety
 from ogiri.captioning.training.quality import nats_per_token
 
 METRIC_BEAMS = 3
@@ -49,11 +49,19 @@ class EvaluationSet:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What came of it: `metrics` for metrics.json, `samples` for samples.jsonl, `warnings` in plain words."""
+    """What came of it.
+
+    Attributes:
+        metrics: for metrics.json.
+        samples: for samples.jsonl, one for each picture.
+        warnings: in plain words.
+        tokens: of each picture's `generated` line.
+    """
 
     metrics: dict[str, Any]
     samples: list[dict[str, Any]]
     warnings: list[str]
+    tokens: list[tuple[int, ...]]
 
 
 def evaluate(
@@ -113,11 +121,12 @@ def evaluate(
             "detected_text": picture.detected_text,
             "references": list(references),
             "generated": line,
+            "chrf": line_chrf(line, references),
             "candidates": [{"text": caption.text, "score": caption.score} for caption in captions],
         }
         for picture, references, line, captions in zip(data.pictures, data.references, lines, sampled, strict=True)
     ]
-    return Evaluation(metrics, samples, _warnings(metrics))
+    return Evaluation(metrics, samples, _warnings(metrics), [captions[0].tokens for captions in best])
 
 
 def _nats(captioner: Captioner, data: EvaluationSet, others: Sequence[int]) -> dict[str, float]:

@@ -31,6 +31,7 @@ class Examples:
         pictures: (pictures, cells, channels) float16 feature maps, or (pictures, size, size, 3) uint8 pictures where
             the encoder is trained; memory-mapped, of both sides of the split.
         rows: (pictures of this side,) their rows in `pictures`.
+        variants: the same as `pictures`, of the pictures varied a little; training draws among all of them.
         conditions: labels and text of each picture.
         confidences: of each picture's labels, 0 to 1, unknown = 1: the probability with which training keeps a label.
         lines: tokens of each line, without begin and end.
@@ -49,13 +50,22 @@ class Examples:
     characters: npt.NDArray[np.int64]
     controls: npt.NDArray[np.int64]
     weights: npt.NDArray[np.float32]
+    variants: Sequence[npt.NDArray[np.generic]] = ()
 
     def __len__(self) -> int:
         return len(self.lines)
 
-    def picture_batch(self, pictures: npt.NDArray[np.int64]) -> Tensor:
-        """What is kept of some pictures of this side: (batch, …)."""
-        return torch.from_numpy(np.ascontiguousarray(self.pictures[self.rows[pictures]]))
+    def picture_batch(self, pictures: npt.NDArray[np.int64], rng: np.random.Generator | None = None) -> Tensor:
+        """What is kept of some pictures of this side, or with `rng` of one of their variants: (batch, …)."""
+        rows = self.rows[pictures]
+        if rng is None or not self.variants:
+            return torch.from_numpy(np.ascontiguousarray(self.pictures[rows]))
+        arrays = (self.pictures, *self.variants)
+        drawn = rng.integers(len(arrays), size=len(rows))
+        batch = np.empty((len(rows), *self.pictures.shape[1:]), self.pictures.dtype)
+        for number, array in enumerate(arrays):
+            batch[drawn == number] = array[rows[drawn == number]]
+        return torch.from_numpy(batch)
 
 
 @dataclass(frozen=True)
@@ -153,7 +163,7 @@ def collate(
         targets[row, : len(sequence)] = sequence
         targets[row, len(sequence)] = eos
     return Batch(
-        pictures=examples.picture_batch(distinct),
+        pictures=examples.picture_batch(distinct, rng),
         row_picture=torch.from_numpy(row_picture.reshape(-1)),
         prefix=as_prefix(conditions, torch.from_numpy(known)),
         tokens=torch.from_numpy(tokens),

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from ogiri.captioning.model.decoder import Decoder, Prefix
 from ogiri.captioning.model.encoder import Encoder
+from ogiri.captioning.training.tied import round_table, share_table
 
 OPSET = 17
 QUANTIZED_BITS = 8
@@ -85,6 +86,9 @@ def export_decoder(decoder: Decoder, channels: int, path: Path) -> None:
     names = [spec.name for spec in specs]
     inputs = ["tokens", *_PREFIX_AXES, *names]
     _export(DecoderGraph(decoder), example, path, inputs, ["logits", *(f"next.{name}" for name in names)], axes)
+    graph = onnx.load(path)
+    share_table(graph)
+    onnx.save(graph, path)
 
 
 def quantize_decoder(source: Path, target: Path) -> None:
@@ -99,6 +103,7 @@ def quantize_decoder(source: Path, target: Path) -> None:
         quantizer.process()  # type: ignore[no-untyped-call]
     finally:
         logging.disable(previous)
+    round_table(quantizer.model.model, f"_Q{QUANTIZED_BITS}", "_scales")
     onnx.save(quantizer.model.model, target)
 
 

@@ -20,10 +20,28 @@ def weights_fingerprint(encoder: Encoder) -> str:
     return digest.hexdigest()
 
 
-def job_fingerprint(hp: CaptionHyperparameters, dataset: Dataset, encoder: Encoder) -> str:
-    """Of all that decides what training does: a checkpoint of another job is not used."""
+def data_fingerprint(dataset: Dataset) -> str:
+    """Of the names of all pictures, their labels, text and lines, on whichever side of the split they are."""
+    parts = (dataset.train, dataset.validation)
+    pictures = [pair for part in parts for pair in zip(part.pictures, part.references, strict=True)]
+    digest = hashlib.sha256()
+    for one, lines in sorted(pictures, key=lambda pair: pair[0].key):
+        digest.update(json.dumps([dataclasses.asdict(one), sorted(lines)]).encode())
+    return digest.hexdigest()
+
+
+def job_fingerprint(hp: CaptionHyperparameters, dataset: Dataset, encoder: Encoder, language_model: str = "") -> str:
+    """Of all that decides what training does: a checkpoint of another job is not used.
+
+    Args:
+        hp: of the job.
+        dataset: both sides.
+        encoder: as training begins.
+        language_model: the fingerprint of its weights, where there is one.
+    """
     digest = hashlib.sha256(json.dumps(dataclasses.asdict(hp), sort_keys=True).encode())
     digest.update(weights_fingerprint(encoder).encode())
+    digest.update(language_model.encode())
     digest.update(dataset.tokenizer.model)
     for part in (dataset.train, dataset.validation):
         for one, lines in zip(part.pictures, part.references, strict=True):

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ogiri.captioning.training.metrics import Tokens
 from ogiri.parameter import ParameterError, parameter
 
 MAX_SEED = 2**63 - 1
-HEADS = 8  # of the decoder's attention; they share its width
+HEADS = 8  # of the LSTM's attention; they share its width
+HEAD_WIDTH = 64  # of GPT-2's attention
+MIN_WIDTH = 32
+WIDTHS, LAYERS = {"lstm": 512, "gpt2": 384}, {"lstm": 1, "gpt2": 6}
 
 
 @dataclass(frozen=True)
@@ -17,6 +21,14 @@ class CaptionHyperparameters:
     task: str = parameter("caption", "what is trained", choices=("caption",))
     # data
     min_records: int = parameter(10, "fewer picture–line pairs than this fail the job", minimum=1)
+    max_characters: int = parameter(200, "characters of a line; longer ones are left out; 0 = no bound", minimum=0)
+    banned_words: tuple[str, ...] = parameter(
+        (),
+        "lines with one are left out, and the model never writes them: a JSON list, or words joined by vertical bars",
+    )
+    banned_words_file: str = parameter(
+        "", "more of them: a text file in UTF-8, one a line, in the `records`, `pretrained` or `training` channel"
+    )
     validation_fraction: float = parameter(
         0.1, "share of the pictures held out; 0 = none, and the last weights are kept", minimum=0, maximum=0.9
     )
@@ -30,23 +42,55 @@ class CaptionHyperparameters:
         "pretrained", "pretrained: read and kept frozen; none: trained with the decoder", choices=("pretrained", "none")
     )
     finetune_encoder: bool = parameter(False, "train pretrained encoder weights too")
-    decoder: str = parameter("lstm", "what writes the line", choices=("lstm",))
-    decoder_width: int = parameter(512, "width of embeddings and states", minimum=32, maximum=4096)
-    decoder_layers: int = parameter(1, "layers of the decoder", minimum=1, maximum=48)
+    finetune_stages: int = parameter(
+        0, "with finetune_encoder: only the last stages, 1 = layer4 of a ResNet; 0 = all of them", minimum=0
+    )
+    decoder: str = parameter("lstm", "what writes the line", choices=("lstm", "gpt2"))
+    language_model: str = parameter(
+        "",
+        "for gpt2: folder below the `pretrained` channel with config.json, model.safetensors and a SentencePiece "
+        "model (`.` = the channel itself), or with allow_download a name on the Hugging Face hub; empty = from scratch",
+    )
+    decoder_width: int = parameter(
+        0, "width of embeddings and states; 0 = 512 for lstm, 384 for gpt2", minimum=0, maximum=4096
+    )
+    decoder_layers: int = parameter(0, "layers of the decoder; 0 = 1 for lstm, 6 for gpt2", minimum=0, maximum=48)
     vocabulary: int = parameter(
         0, "SentencePiece tokens; 0 = one for every 12 characters of the lines, at most 8,000", minimum=0, maximum=64000
     )
     max_length: int = parameter(64, "tokens of a line; longer ones are cut", minimum=4, maximum=1024)
-    dropout: float = parameter(0.5, "dropout before the output; 0.6 of it on words and states", minimum=0, maximum=0.9)
+    dropout: float = parameter(
+        0.5,
+        "lstm: before the output, 0.6 of it on words and states; gpt2: a fifth of it in every layer",
+        minimum=0,
+        maximum=0.9,
+    )
     condition_dropout: float = parameter(
         1.0, "scale of dropping labels (10 %), text (20 %), picture (5 %); 0 = never", minimum=0, maximum=3
     )
     controls: bool = parameter(True, "learn to write for a score and a length, where a request asks for them")
     augmentation: bool = parameter(True, "vary pictures a little where the encoder is trained")
+    variants: int = parameter(
+        0,
+        "crops of each picture that a frozen encoder sees beside the picture itself: less overfitting, for as many "
+        "times the encoding and its space on disk",
+        minimum=0,
+        maximum=16,
+    )
+    mirror: bool = parameter(False, "mirror half of the varied pictures: for photographs without lettering")
     # training
     epochs: int = parameter(20, "times every line is seen", minimum=1, maximum=10000)
     batch_size: int = parameter(128, "lines a step", minimum=1, maximum=65536)
-    learning_rate: float = parameter(1e-3, "peak of the schedule", above=0, maximum=1)
+    learning_rate: float = parameter(
+        1e-3,
+        "peak of the schedule; pretrained weights learn at a share of it: an encoder at 1 %, a language model at 2 %, "
+        "what is new around a language model at 30 % while it learns alone and at 10 % afterwards",
+        above=0,
+        maximum=1,
+    )
+    mapper_epochs: int = parameter(
+        2, "epochs, of all, in which a language model stays as it is and only what is new around it learns", minimum=0
+    )
     weight_decay: float = parameter(0.01, "AdamW's", minimum=0, maximum=10)
     warmup_ratio: float = parameter(0.05, "share of the steps with a rising learning rate", minimum=0, maximum=1)
     label_smoothing: float = parameter(
@@ -66,13 +110,21 @@ class CaptionHyperparameters:
         maximum=0.99999,
     )
     patience: int = parameter(5, "epochs without a better validation before the end; 0 = never stop early", minimum=0)
+    scst_epochs: int = parameter(
+        0,
+        "epochs of self-critical training after the others: lines are rewarded for likeness to people's (CIDEr); "
+        "for descriptions only, it takes the wit out of humour",
+        minimum=0,
+        maximum=1000,
+    )
+    scst_learning_rate: float = parameter(1e-4, "peak of the schedule of self-critical training", above=0, maximum=1)
     select_by: str = parameter(
         "loss", "which validation figure picks the best epoch", choices=("loss", "cider", "bleu", "chrf")
     )
     seed: int = parameter(0, "of everything random", minimum=0, maximum=MAX_SEED)
     precision: str = parameter("auto", "auto: bf16 where the hardware has it", choices=("auto", "fp32", "bf16"))
     require_gpu: bool = parameter(False, "fail where no GPU is found")
-    allow_download: bool = parameter(False, "fetch encoder weights that lie nowhere")
+    allow_download: bool = parameter(False, "fetch encoder weights or a language model that lie nowhere")
     profile: bool = parameter(False, "write output/data/trace.json, a trace of the first ten steps")
     # export
     quantize: bool = parameter(True, "ship the decoder with 8-bit weights where that costs at most 0.01 nat a token")
@@ -84,10 +136,52 @@ class CaptionHyperparameters:
                 "finetune_encoder is true and encoder_weights is none: without pretrained weights the encoder is "
                 "trained anyway, so leave finetune_encoder out"
             )
-        if self.decoder_width % HEADS:
-            raise ParameterError(f"decoder_width is {self.decoder_width}: it must be a multiple of {HEADS}")
+        if self.finetune_stages and not self.finetune_encoder:
+            raise ParameterError(
+                f"finetune_stages is {self.finetune_stages} and finetune_encoder is false: set it to true"
+            )
+        part = HEADS if self.decoder == "lstm" else HEAD_WIDTH
+        if self.decoder_width % part or 0 < self.decoder_width < MIN_WIDTH:
+            raise ParameterError(
+                f"decoder_width is {self.decoder_width}: it must be a multiple of {part}, and at least {MIN_WIDTH}"
+            )
+        if self.language_model:
+            self._check_language_model()
+
+    @property
+    def width(self) -> int:
+        """Of a decoder that is trained from scratch."""
+        return self.decoder_width or WIDTHS[self.decoder]
+
+    @property
+    def layers(self) -> int:
+        """Of a decoder that is trained from scratch."""
+        return self.decoder_layers or LAYERS[self.decoder]
+
+    @property
+    def frozen_epochs(self) -> int:
+        """The first epochs, in which a pretrained language model is not trained."""
+        return self.mapper_epochs if self.language_model else 0
+
+    @property
+    def counted(self) -> Tokens:
+        """`metric_tokens`, for the type checker."""
+        return "word" if self.metric_tokens == "word" else "character"
 
     @property
     def trains_encoder(self) -> bool:
         """Whether gradients reach the encoder."""
         return self.finetune_encoder or self.encoder_weights == "none"
+
+    def _check_language_model(self) -> None:
+        if self.decoder != "gpt2":
+            raise ParameterError(
+                f"language_model is {self.language_model} and decoder is {self.decoder}: it needs decoder=gpt2"
+            )
+        for name in ("decoder_width", "decoder_layers", "vocabulary"):
+            if getattr(self, name):
+                raise ParameterError(f"{name} is {getattr(self, name)}: language_model brings its own, so leave it out")
+        if self.mapper_epochs > self.epochs:
+            raise ParameterError(
+                f"mapper_epochs is {self.mapper_epochs} and epochs is {self.epochs}: mapper_epochs are part of them"
+            )

@@ -1,14 +1,12 @@
 """Figures for generated lines against reference lines.
 
-BLEU and chrF are sacrebleu's. CIDEr-D (Vedantam et al. 2015, arXiv:1411.5726) is ours, equal to pycocoevalcap's, which
-cannot be had without a Java tokenizer and 100 MB of jars. What counts as a token is fixed by `segment`, since the same
+BLEU and chrF are sacrebleu's, CIDEr-D is ours (`cider`). What counts as a token is fixed by `segment`, since the same
 Japanese lines move from CIDEr 0.7 to 1.7 between two segmenters.
 """
 
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -17,9 +15,9 @@ import numpy as np
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
+from ogiri.captioning.training.cider import NGRAM, CiderD
+
 Tokens = Literal["character", "word"]
-NGRAM = 4
-CIDER_SIGMA = 6.0
 _EDGE_PUNCTUATION = ".,!?;:'\"`()-"
 
 
@@ -58,42 +56,20 @@ def caption_scores(generated: Sequence[str], references: Sequence[Sequence[str]]
     )
 
 
+def line_chrf(line: str, references: Sequence[str]) -> float:
+    """ChrF2 of one line against the best of its references, 0 to 100: which pictures went well, and which did not."""
+    return float(CHRF(word_order=0, beta=2).sentence_score(line, list(references)).score)
+
+
 def bleu_mecab(generated: Sequence[str], references: Sequence[Sequence[str]]) -> float:
     """BLEU-4 in percent with sacrebleu's ja-mecab tokens."""
     return float(BLEU(tokenize="ja-mecab", force=True).corpus_score(list(generated), _streams(references)).score)
 
 
 def cider_d(generated: Sequence[Sequence[str]], references: Sequence[Sequence[Sequence[str]]]) -> float:
-    """CIDEr-D of segmented lines, with document frequencies from these references."""
-    documents: Counter[tuple[str, ...]] = Counter()
-    for lines in references:
-        documents.update({gram for line in lines for gram in _ngrams(line)})
-    log_pictures = math.log(max(len(references), 1))
-
-    def vector(line: Sequence[str]) -> tuple[dict[tuple[str, ...], float], np.ndarray]:
-        weights = {
-            gram: count * (log_pictures - math.log(max(1, documents[gram]))) for gram, count in _ngrams(line).items()
-        }
-        norms = np.zeros(NGRAM)
-        for gram, weight in weights.items():
-            norms[len(gram) - 1] += weight * weight
-        return weights, np.sqrt(norms)
-
-    scores = []
-    for line, lines in zip(generated, references, strict=True):
-        weights, norms = vector(line)
-        total = np.zeros(NGRAM)
-        for reference in lines:
-            other, other_norms = vector(reference)
-            shared = np.zeros(NGRAM)
-            for gram, weight in weights.items():
-                if gram in other:
-                    shared[len(gram) - 1] += min(weight, other[gram]) * other[gram]
-            scale = norms * other_norms
-            shared = np.divide(shared, scale, out=shared, where=scale > 0)
-            total += shared * math.exp(-((len(line) - len(reference)) ** 2) / (2 * CIDER_SIGMA**2))
-        scores.append(10.0 * total.mean() / len(lines))
-    return float(np.mean(scores))
+    """Mean CIDEr-D of segmented lines, with document frequencies from these references."""
+    cider = CiderD(references)
+    return float(np.mean([cider.score(picture, line) for picture, line in enumerate(generated)]))
 
 
 @dataclass(frozen=True)
@@ -133,10 +109,6 @@ def _streams(references: Sequence[Sequence[str]]) -> Any:
     """Sacrebleu's form: the first references of all pictures, then the second ones, None where there are fewer."""
     most = max(len(lines) for lines in references)
     return [[lines[i] if i < len(lines) else None for lines in references] for i in range(most)]
-
-
-def _ngrams(words: Sequence[str]) -> Counter[tuple[str, ...]]:
-    return Counter(tuple(words[i : i + n]) for n in range(1, NGRAM + 1) for i in range(len(words) - n + 1))
 
 
 def _distinct(segmented: Sequence[Sequence[str]], n: int) -> float:

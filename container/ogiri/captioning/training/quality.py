@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +18,10 @@ PARITY_TOLERANCE = 1e-4
 MAX_NATS_LOST = 0.01  # a token
 MIN_GATE_LINES = 500
 MAX_GATE_LINES = 2000
+NO_TARGET = -1  # behind the end of a line
 
 Maps = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
 
 
 def encoder_difference(encoder: Encoder, engine: Engine, pictures: npt.NDArray[np.uint8]) -> float:
@@ -59,7 +62,8 @@ def decoder_difference(
             torch.from_numpy(stacked.controls),
         )
         expected = decoder(prefix, torch.from_numpy(tokens)).numpy()
-    return float(np.abs(_logits(engine, maps, conditions, tokens, bos) - expected).max())
+    found = np.stack(list(_steps(engine, maps, conditions, tokens, bos)), 1)
+    return float(np.abs(found - expected).max())
 
 
 def nats_per_token(
@@ -85,35 +89,98 @@ def nats_per_token(
         batch: lines stepped together.
     """
     nats, count = 0.0, 0
-    order = np.argsort([len(line) for line in lines], kind="stable")
-    for start in range(0, len(order), batch):
-        part = order[start : start + batch]
-        some = [lines[i] for i in part]
-        logits = _logits(
-            engine, maps[rows[part]].astype(np.float32), [conditions[i] for i in part], _padded(some, bos), bos
-        )
-        shifted = logits - logits.max(-1, keepdims=True)
-        log_probability = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
-        for row, line in enumerate(some):
-            targets = [*line, eos]
-            nats -= float(log_probability[row, np.arange(len(targets)), targets].sum())
-            count += len(targets)
+    for some, maps_of, conditions_of in _batches(maps, rows, conditions, lines, batch):
+        targets = _targets(some, eos)
+        for step, logits in enumerate(_steps(engine, maps_of, conditions_of, _padded(some, bos), bos)):
+            nats += _nats(logits, targets[:, step])
+        count += int((targets != NO_TARGET).sum())
     return nats / max(1, count)
 
 
-def _logits(
-    engine: Engine, maps: Maps, conditions: Sequence[Conditions], tokens: npt.NDArray[np.int64], bos: int
-) -> npt.NDArray[np.float32]:
-    """(batch, time, vocabulary) of tokens (batch, time), one step after the other."""
+@dataclass(frozen=True)
+class Comparison:
+    """Two graphs over the same lines, the words that people wrote given to both.
+
+    Attributes:
+        float32, quantized: nats a token, end tokens included.
+        top1_agreement: share of the tokens, end tokens included, for which both have the same favourite.
+    """
+
+    float32: float
+    quantized: float
+    top1_agreement: float
+
+
+def compare(
+    exact: Engine,
+    rounded: Engine,
+    maps: npt.NDArray[np.generic],
+    rows: Ints,
+    conditions: Sequence[Conditions],
+    lines: Sequence[Sequence[int]],
+    bos: int,
+    eos: int,
+    batch: int = 64,
+) -> Comparison:
+    """What 8-bit weights change; the arguments are those of `nats_per_token`, for two graphs."""
+    exact_nats, rounded_nats, same, count = 0.0, 0.0, 0, 0
+    for some, maps_of, conditions_of in _batches(maps, rows, conditions, lines, batch):
+        tokens, targets = _padded(some, bos), _targets(some, eos)
+        both = (_steps(engine, maps_of, conditions_of, tokens, bos) for engine in (exact, rounded))
+        for step, (one, other) in enumerate(zip(*both, strict=True)):
+            exact_nats += _nats(one, targets[:, step])
+            rounded_nats += _nats(other, targets[:, step])
+            known = targets[:, step] != NO_TARGET
+            same += int((one.argmax(-1) == other.argmax(-1))[known].sum())
+            count += int(known.sum())
+    tokens_in_all = max(1, count)
+    return Comparison(exact_nats / tokens_in_all, rounded_nats / tokens_in_all, same / tokens_in_all)
+
+
+def _batches(
+    maps: npt.NDArray[np.generic],
+    rows: Ints,
+    conditions: Sequence[Conditions],
+    lines: Sequence[Sequence[int]],
+    batch: int,
+) -> Iterator[tuple[list[Sequence[int]], Maps, list[Conditions]]]:
+    """Lines of similar length with what belongs to them."""
+    order = np.argsort([len(line) for line in lines], kind="stable")
+    for start in range(0, len(order), batch):
+        part = order[start : start + batch]
+        yield [lines[i] for i in part], maps[rows[part]].astype(np.float32), [conditions[i] for i in part]
+
+
+def _nats(logits: npt.NDArray[np.float32], targets: Ints) -> float:
+    """Negative log-likelihood of the targets, (rows,), summed; rows without one count nothing."""
+    known = np.flatnonzero(targets != NO_TARGET)
+    of_known = logits[known]
+    shifted = of_known - of_known.max(-1, keepdims=True)
+    log_sums = np.log(np.exp(shifted).sum(-1))
+    return float((log_sums - shifted[np.arange(len(known)), targets[known]]).sum())
+
+
+def _steps(
+    engine: Engine, maps: Maps, conditions: Sequence[Conditions], tokens: Ints, bos: int
+) -> Iterator[npt.NDArray[np.float32]]:
+    """Logits (batch, vocabulary) after each of the tokens (batch, time)."""
     logits, state = engine.prefill(maps, stack_conditions(conditions), bos)
-    steps = [logits]
+    yield logits
     for step in range(1, tokens.shape[1]):
         logits, state = engine.step(tokens[:, step], state)
-        steps.append(logits)
-    return np.stack(steps, 1)
+        yield logits
 
 
-def _padded(lines: Sequence[Sequence[int]], bos: int) -> npt.NDArray[np.int64]:
+def _targets(lines: Sequence[Sequence[int]], eos: int) -> Ints:
+    """(lines, time) each line and its end, then `NO_TARGET`."""
+    targets = np.full((len(lines), 1 + max(len(line) for line in lines)), NO_TARGET, np.int64)
+    for row, line in enumerate(lines):
+        targets[row, : len(line) + 1] = [*line, eos]
+    return targets
+
+
+def _padded(lines: Sequence[Sequence[int]], bos: int) -> Ints:
+    """(lines, time) the begin token and each line."""
     tokens = np.full((len(lines), 1 + max(len(line) for line in lines)), bos, np.int64)
     for row, line in enumerate(lines):
         tokens[row, 1 : 1 + len(line)] = line

@@ -15,26 +15,26 @@ import numpy.typing as npt
 import torch
 
 from ogiri import picture
-from ogiri.captioning.data.features import Interrupted, PictureArrays, feature_maps, pixels
+from ogiri.captioning.data.features import Interrupted
 from ogiri.captioning.data.records import Records
 from ogiri.captioning.data.scan import read_channel, scan
 from ogiri.captioning.model.decoder import Decoder
-from ogiri.captioning.model.encoder import Encoder, load_encoder
-from ogiri.captioning.model.lstm import LSTMDecoder, LSTMDimensions
+from ogiri.captioning.model.encoder import Encoder
 from ogiri.captioning.serving.captioner import open_captioner
 from ogiri.captioning.training import publish, report
+from ogiri.captioning.training.build import build_encoder, build_model, find_language_model, pick_device
+from ogiri.captioning.training.cleaning import banned_words, clean
 from ogiri.captioning.training.dataset import Dataset, Part, build_dataset
 from ogiri.captioning.training.evaluate import MAX_EVALUATED_PICTURES, Evaluation, EvaluationSet, evaluate
-from ogiri.captioning.training.examples import token_frequencies
-from ogiri.captioning.training.fingerprint import job_fingerprint, weights_fingerprint
-from ogiri.captioning.training.fit import Fitting, fit
-from ogiri.captioning.training.hyperparameters import HEADS, CaptionHyperparameters
-from ogiri.captioning.training.model import Model
+from ogiri.captioning.training.fingerprint import job_fingerprint
+from ogiri.captioning.training.fit import fit
+from ogiri.captioning.training.fitting import Fitting
+from ogiri.captioning.training.hyperparameters import CaptionHyperparameters
+from ogiri.captioning.training.pictures import read_pictures
 from ogiri.captioning.training.quality import MAX_GATE_LINES, MIN_GATE_LINES
 from ogiri.task import TrainingContext, UserError
 
 DEFAULT_TABLE = "OgiriTrainingDataTable"
-OWN_WEIGHTS = Path(__file__).resolve().parents[3] / "pretrained"  # encoder weights that an image was built with
 PARITY_PICTURES = 4
 ENCODE_BATCH = 64
 
@@ -55,17 +55,20 @@ class CaptionTrainer:
         hp: CaptionHyperparameters = context.hyperparameters
         clock = _Clock()
         device = pick_device(hp)
-        encoder = build_encoder(context, hp)
-        records = read_records(context, hp)
+        encoder, language_model = build_encoder(context, hp), find_language_model(context, hp)
+        banned = banned_words(context.channels, hp)
+        records, dropped = clean(read_records(context, hp), hp, banned, context.output)
         clock.lap("records")
         try:
             arrays = read_pictures(context, hp, records, encoder, device)
         except Interrupted:
             return context.model
         clock.lap("pictures")
-        dataset = build_dataset(records, arrays, hp)
-        model = build_model(hp, dataset, encoder)
-        progress = fit(model, _fitting(context, hp, dataset, encoder, device))
+        tokenizer = language_model.tokenizer if language_model else None
+        dataset = build_dataset(records, arrays, hp, tokenizer, dropped)
+        model = build_model(hp, dataset, encoder, language_model)
+        started_from = language_model.fingerprint() if language_model else ""
+        progress = fit(model, _fitting(context, hp, dataset, encoder, device, started_from))
         clock.lap("training")
         if progress.steps == 0:
             return context.model
@@ -75,39 +78,19 @@ class CaptionTrainer:
         )
         clock.lap("export")
         facts = report.facts(hp, records, arrays, dataset, progress, quantization)
-        described = _described(context, hp, dataset, decoder, quantization)
+        described = _described(context, hp, dataset, decoder, quantization, banned)
         publish.publish_manifest(context.model, described, facts)
-        evaluation = _evaluate(context, hp, dataset, encoder)
+        data = None if context.stopping() else _evaluation_set(hp, dataset, encoder)
+        evaluation = None if data is None else _evaluate(context, hp, dataset, data)
         clock.lap("evaluation")
-        report.write_report(context, hp, facts | {"seconds": clock.laps}, progress, evaluation, model)
+        report.write_report(
+            report.Outcome(context, facts, dataset, progress, quantization, model, device, data, evaluation, clock.laps)
+        )
         publish.publish_manifest(context.model, described, facts | report.headline(evaluation))
         return context.model
 
 
 TRAINER = CaptionTrainer()
-
-
-def pick_device(hp: CaptionHyperparameters) -> torch.device:
-    """A GPU where there is one.
-
-    Raises:
-        UserError: `require_gpu`, and there is none.
-    """
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    if hp.require_gpu:
-        raise UserError("require_gpu is true and no GPU is found: take an instance type with one, such as ml.g5.xlarge")
-    log.info("no GPU is found: training on the CPU with %d threads", torch.get_num_threads())
-    return torch.device("cpu")
-
-
-def build_encoder(context: TrainingContext, hp: CaptionHyperparameters) -> Encoder:
-    """The encoder with its weights; it is built first, because a wrong name or missing weights should fail at once."""
-    torch.manual_seed(hp.seed)
-    if hp.encoder_weights == "none":
-        return Encoder(hp.encoder, hp.image_size)
-    folders = [context.channels["pretrained"]] if "pretrained" in context.channels else []
-    return load_encoder(hp.encoder, hp.image_size, [*folders, OWN_WEIGHTS], hp.allow_download)
 
 
 def read_records(context: TrainingContext, hp: CaptionHyperparameters) -> Records:
@@ -119,50 +102,6 @@ def read_records(context: TrainingContext, hp: CaptionHyperparameters) -> Record
     if "records" in context.channels:
         return read_channel(context.channels["records"], hp.min_records)
     return scan(os.environ.get("DYNAMODB_TABLE_NAME") or DEFAULT_TABLE, hp.min_records)
-
-
-def read_pictures(
-    context: TrainingContext, hp: CaptionHyperparameters, records: Records, encoder: Encoder, device: torch.device
-) -> PictureArrays:
-    """Feature maps of a frozen encoder, or pixels for one that is trained, on disk."""
-    folder, keys = context.channels["training"], [picture.key for picture in records.pictures]
-    if hp.trains_encoder:
-        out = context.checkpoints / "pixels.u8.sagemaker-ignore"
-        return pixels(folder, keys, hp.image_size, out, context.stopping)
-    out = context.checkpoints / "feature_maps.f16.sagemaker-ignore"
-    encoder.requires_grad_(False).eval().to(device)
-    return feature_maps(folder, keys, encoder, out, weights_fingerprint(encoder), context.stopping)
-
-
-def build_model(hp: CaptionHyperparameters, dataset: Dataset, encoder: Encoder) -> Model:
-    """A new decoder beside the encoder, which is part of the model only where it is trained."""
-    torch.manual_seed(hp.seed)
-    decoder = LSTMDecoder(
-        LSTMDimensions(
-            vocabulary=dataset.tokenizer.vocabulary,
-            channels=encoder.channels,
-            buckets=dataset.limits.buckets,
-            max_label_pieces=dataset.limits.max_label_pieces,
-            max_text_pieces=dataset.limits.max_text_pieces,
-            width=hp.decoder_width,
-            heads=HEADS,
-            layers=hp.decoder_layers,
-            embedding_dropout=0.6 * hp.dropout,
-            output_dropout=hp.dropout,
-        )
-    )
-    frequencies = token_frequencies(dataset.train.examples, dataset.tokenizer.vocabulary, dataset.tokenizer.eos)
-    decoder.start_from(torch.from_numpy(frequencies))
-    log.info(
-        "decoder %s with %.1f million weights, encoder %s %s: %d cells of %d",
-        hp.decoder,
-        sum(p.numel() for p in decoder.parameters()) / 1e6,
-        hp.encoder,
-        "trained too" if hp.trains_encoder else "frozen",
-        encoder.cells,
-        encoder.channels,
-    )
-    return Model(decoder, encoder if hp.trains_encoder else None)
 
 
 @dataclass
@@ -181,17 +120,23 @@ class _Clock:
 
 
 def _fitting(
-    context: TrainingContext, hp: CaptionHyperparameters, dataset: Dataset, encoder: Encoder, device: torch.device
+    context: TrainingContext,
+    hp: CaptionHyperparameters,
+    dataset: Dataset,
+    encoder: Encoder,
+    device: torch.device,
+    started_from: str,
 ) -> Fitting:
     return Fitting(
         train=dataset.train.examples,
         validation=dataset.validation.examples,
         references=dataset.validation.references,
+        train_references=dataset.train.references,
         tokenizer=dataset.tokenizer,
         hyperparameters=hp,
         device=device,
         checkpoint=context.checkpoints / "training.pt",
-        fingerprint=job_fingerprint(hp, dataset, encoder),
+        fingerprint=job_fingerprint(hp, dataset, encoder, started_from),
         stopping=context.stopping,
         report_metrics=context.report_metrics,
         trace=context.output / "trace.json" if hp.profile else None,
@@ -234,26 +179,28 @@ def _maps(
     return maps
 
 
-def _evaluate(
-    context: TrainingContext, hp: CaptionHyperparameters, dataset: Dataset, encoder: Encoder
-) -> Evaluation | None:
-    if context.stopping():
-        return None
+def _evaluation_set(hp: CaptionHyperparameters, dataset: Dataset, encoder: Encoder) -> EvaluationSet:
     held_out = len(dataset.validation) > 0
     part = dataset.validation if held_out else dataset.train
     some = np.arange(min(MAX_EVALUATED_PICTURES, len(part)))
+    return EvaluationSet(
+        split="validation" if held_out else "train",
+        pictures=[part.pictures[i] for i in some.tolist()],
+        maps=_maps(part, some, encoder, hp),
+        conditions=[part.examples.conditions[i] for i in some.tolist()],
+        references=[part.references[i] for i in some.tolist()],
+    )
+
+
+def _evaluate(
+    context: TrainingContext, hp: CaptionHyperparameters, dataset: Dataset, data: EvaluationSet
+) -> Evaluation | None:
     manifest = json.loads((context.model / "manifest.json").read_text(encoding="utf-8"))
     return evaluate(
         open_captioner(context.model, manifest, with_encoder=False),
-        EvaluationSet(
-            split="validation" if held_out else "train",
-            pictures=[part.pictures[i] for i in some.tolist()],
-            maps=_maps(part, some, encoder, hp),
-            conditions=[part.examples.conditions[i] for i in some.tolist()],
-            references=[part.references[i] for i in some.tolist()],
-        ),
-        training_lines={line for lines in dataset.train.references for line in lines},
-        tokens="word" if hp.metric_tokens == "word" else "character",
+        data,
+        training_lines={dataset.tokenizer.decode(line) for line in dataset.train.examples.lines},
+        tokens=hp.counted,
         stopping=context.stopping,
     )
 
@@ -264,6 +211,7 @@ def _described(
     dataset: Dataset,
     decoder: Decoder,
     quantization: dict[str, Any],
+    banned: tuple[str, ...],
 ) -> publish.Described:
     return publish.Described(
         job_name=context.job_name,
@@ -275,4 +223,5 @@ def _described(
         decoder_name=hp.decoder,
         max_tokens=hp.max_length,
         quantization=quantization,
+        banned_words=banned,
     )

@@ -1,0 +1,280 @@
+"""GPT-2 (Radford et al. 2019) that reads the picture, labels, text and controls as slots before the line.
+
+The weights lie in `transformers`' modules, so that those of a published language model fit; what is computed with
+them is spelled out here, because serving takes one step at a time with the keys and values of the steps before, and
+its graph needs them as plain arrays.
+
+The prefix is, in this order: the cells of the picture's map, labels, pieces of detected text, controls. Its slots have
+no position of the language model but an embedding of their kind, and the begin token stands at position 0 in front of
+every line, as it does in the texts that language models are trained on. So a slot is the same whatever else is known.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import GPT2Config, GPT2Model
+
+from ogiri.captioning.model.controls import LEVELS, control_starts
+from ogiri.captioning.model.decoder import Decoder, Prefix, State, StateSpec
+
+MASKED = -1e4  # score of what must not be seen; finite, so that a slot that sees nothing stays a number
+PICTURE, LABEL, TEXT = range(3)  # kinds of slots; controls have rows of their own
+
+Look = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class GPT2Dimensions:
+    """The sizes of a GPT-2 decoder.
+
+    Attributes:
+        vocabulary: tokens.
+        channels: width of the encoder's map.
+        buckets: confidence buckets.
+        positions: tokens of a line, the begin token counted.
+        max_label_pieces, max_text_pieces: positions that labels and text can have.
+        width: of embeddings and states.
+        heads: of the attention.
+        layers: transformer blocks.
+        inner: width inside a block, by default four times the width.
+        epsilon: of the layer norms.
+        dropout: everywhere that GPT-2 has it.
+    """
+
+    vocabulary: int
+    channels: int
+    buckets: int
+    positions: int
+    max_label_pieces: int = 8
+    max_text_pieces: int = 16
+    width: int = 384
+    heads: int = 6
+    layers: int = 6
+    inner: int | None = None
+    epsilon: float = 1e-5
+    dropout: float = 0.1
+
+
+class GPT2Decoder(Decoder):
+    """See the module's text. Input and output embeddings are tied."""
+
+    control_start: Tensor
+
+    def __init__(self, dims: GPT2Dimensions) -> None:
+        super().__init__()
+        self.dims, self.vocabulary = dims, dims.vocabulary
+        self.transformer = GPT2Model(_config(dims))
+        self.cell_in = nn.Linear(dims.channels, dims.width)
+        self.cell_norm = nn.LayerNorm(dims.width)
+        self.kind = nn.Parameter(torch.empty(3, dims.width))
+        self.label_position = nn.Parameter(torch.empty(dims.max_label_pieces, dims.width))
+        self.label_confidence = nn.Embedding(dims.buckets, dims.width)
+        self.text_position = nn.Parameter(torch.empty(dims.max_text_pieces, dims.width))
+        self.control = nn.Embedding(sum(LEVELS) + len(LEVELS), dims.width)
+        self.register_buffer("control_start", torch.from_numpy(control_starts()), persistent=False)
+        of_head = (dims.heads, 0, dims.width // dims.heads)
+        self.state_specs = (
+            StateSpec("mask", (0,), growing=1, constant=True),
+            *(StateSpec(f"prefix_{name}", of_head, growing=2, constant=True) for name in self._names()),
+            *(StateSpec(name, of_head, growing=2) for name in self._names()),
+        )
+        self._pretrained = False
+        self._initialise()
+
+    def load_language_model(self, weights: Mapping[str, Tensor]) -> None:
+        """Take over the weights of a language model, named as in `transformers.GPT2Model`; all of them are needed."""
+        self.transformer.load_state_dict(weights)
+        self._pretrained = True
+        self._initialise()
+
+    def pretrained_parameters(self) -> list[nn.Parameter]:
+        """See `Decoder.pretrained_parameters`."""
+        return list(self.transformer.parameters()) if self._pretrained else []
+
+    def forward(self, prefix: Prefix, tokens: Tensor) -> Tensor:
+        """See `Decoder.forward`."""
+        return self._logits(self._run(prefix, tokens, self._look))
+
+    def attention(self, prefix: Prefix, tokens: Tensor) -> Tensor:
+        """See `Decoder.attention`: the mean over layers and heads; the last slot is the line."""
+        time, seen = tokens.shape[1], []
+
+        def look(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
+            shares = (query @ keys.transpose(2, 3) * self._scale + mask).softmax(-1)
+            seen.append(shares[:, :, -time:].mean(1))
+            return shares @ values
+
+        self._run(prefix, tokens, look)
+        shares = torch.stack(seen).mean(0)
+        return torch.cat([shares[..., :-time], shares[..., -time:].sum(-1, keepdim=True)], -1)
+
+    def advance(self, tokens: Tensor, prefix: Prefix, state: State) -> tuple[Tensor, State]:
+        """See `Decoder.advance`.
+
+        Keys and values of the prefix are kept apart from those of the line: they do not change, so neither the engine
+        nor a beam that moves to another row ever copies them.
+        """
+        slots, new_mask = self._slots(prefix)
+        new, before = slots.shape[1], state["keys.0"].shape[2]
+        mask = torch.cat([state["mask"], new_mask], 1)
+        of_prefix, of_line = _step_masks(mask, new)
+        x = torch.cat([slots, self._words(tokens, before)], 1)
+        after = {"mask": mask}
+        for layer, block in enumerate(self.transformer.h):
+            query, *new_pair = self._heads(block, x)
+            seen = {}
+            for name, part in zip(("keys", "values"), new_pair, strict=True):
+                seen[f"prefix_{name}"] = torch.cat([state[f"prefix_{name}.{layer}"], part[:, :, :new]], 2)
+                seen[name] = torch.cat([state[f"{name}.{layer}"], part[:, :, new:]], 2)
+            scores = [
+                query @ seen["prefix_keys"].transpose(2, 3) * self._scale + of_prefix,
+                query @ seen["keys"].transpose(2, 3) * self._scale + of_line,
+            ]
+            shares, slot_count = torch.cat(scores, -1).softmax(-1), mask.shape[1]
+            found = shares[..., :slot_count] @ seen["prefix_values"] + shares[..., slot_count:] @ seen["values"]
+            x = self._finish(block, x, found)
+            after |= {f"{name}.{layer}": value for name, value in seen.items()}
+        return self._logits(x[:, -1:]), {spec.name: after[spec.name] for spec in self.state_specs}
+
+    def _names(self) -> list[str]:
+        return [f"{name}.{layer}" for layer in range(self.dims.layers) for name in ("keys", "values")]
+
+    @property
+    def _scale(self) -> float:
+        return 1 / math.sqrt(self.dims.width // self.dims.heads)
+
+    def _run(self, prefix: Prefix, tokens: Tensor, look: Look) -> Tensor:
+        """What the blocks make of the line, all steps at once: (batch, time, width)."""
+        slots, known = self._slots(prefix)
+        x = self.transformer.drop(torch.cat([slots, self._words(tokens, 0)], 1))
+        mask = _causal_mask(known, tokens.shape[1])
+        for block in self.transformer.h:
+            query, keys, values = self._heads(block, x)
+            x = self._finish(block, x, look(query, keys, values, mask))
+        line: Tensor = x[:, slots.shape[1] :]
+        return line
+
+    def _look(self, query: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
+        dropout = self.dims.dropout if self.training else 0.0
+        return functional.scaled_dot_product_attention(query, keys, values, mask.to(query.dtype), dropout)
+
+    def _heads(self, block: Any, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Query, keys and values of a block: (batch, heads, slots, width of a head) each."""
+        projected = _linear(block.attn.c_attn, block.ln_1(x))
+        batch, slots = x.shape[0], x.shape[1]
+        query, keys, values = projected.reshape(batch, slots, 3, self.dims.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
+        return query, keys, values
+
+    def _finish(self, block: Any, x: Tensor, seen: Tensor) -> Tensor:
+        """The rest of a block, given what its attention saw."""
+        x = x + block.attn.resid_dropout(_linear(block.attn.c_proj, seen.transpose(1, 2).flatten(2)))
+        inner = functional.gelu(_linear(block.mlp.c_fc, block.ln_2(x)), approximate="tanh")
+        out: Tensor = x + block.mlp.dropout(_linear(block.mlp.c_proj, inner))
+        return out
+
+    def _logits(self, x: Tensor) -> Tensor:
+        return functional.linear(self.transformer.ln_f(x), self.transformer.wte.weight)
+
+    def _words(self, tokens: Tensor, before: int) -> Tensor:
+        """Tokens of the line, of which some stand before them."""
+        positions = self.transformer.wpe.weight[before : before + tokens.shape[1]]
+        words: Tensor = self.transformer.wte(tokens) + positions
+        return words
+
+    def _slots(self, prefix: Prefix) -> tuple[Tensor, Tensor]:
+        """Slots of the prefix (batch, slots, width), and the scores (batch, slots) that hide padding."""
+        cells, cells_known = self._cells(prefix)
+        labels, labels_known = self._labels(prefix)
+        text, text_known = self._text(prefix)
+        controls = self.control(prefix.controls + self.control_start[: prefix.controls.shape[1]])
+        known = torch.cat(
+            [cells_known, labels_known, text_known, torch.ones_like(prefix.controls, dtype=torch.bool)], 1
+        )
+        return torch.cat([cells, labels, text, controls], 1), (~known).to(self.kind.dtype) * MASKED
+
+    def _cells(self, prefix: Prefix) -> tuple[Tensor, Tensor]:
+        cells = self.cell_norm(self.cell_in(prefix.map)) + self.kind[PICTURE]
+        known = torch.ones_like(cells[:, :, 0], dtype=torch.bool)
+        if prefix.picture_known is not None:
+            known = known & prefix.picture_known[:, None]
+        return cells, known
+
+    def _labels(self, prefix: Prefix) -> tuple[Tensor, Tensor]:
+        # A name's pieces are multiplied by their position before they are added up: else "god" would be "dog".
+        pieces = prefix.label_pieces
+        known = (pieces >= 0).to(self.kind.dtype)[..., None]
+        spelled = self.transformer.wte(pieces.clamp(min=0)) * self.label_position[: pieces.shape[2]] * known
+        count = known.sum(2)
+        name = spelled.sum(2) / count.clamp(min=1.0)
+        return name + self.label_confidence(prefix.label_confidence) + self.kind[LABEL], count[..., 0] > 0
+
+    def _text(self, prefix: Prefix) -> tuple[Tensor, Tensor]:
+        pieces = prefix.text_pieces
+        placed = self.transformer.wte(pieces.clamp(min=0)) + self.text_position[: pieces.shape[1]]
+        return placed + self.kind[TEXT], pieces >= 0
+
+    @torch.no_grad()
+    def _initialise(self) -> None:
+        """Slots as large as the rows of the embedding: the blocks would hear nothing else beside larger ones."""
+        size = self.transformer.wte.weight.square().mean().sqrt().item()
+        nn.init.constant_(self.cell_norm.weight, size)
+        for table in (self.kind, self.label_confidence.weight, self.text_position, self.control.weight):
+            nn.init.normal_(table, std=size)
+        nn.init.normal_(self.label_position, mean=1.0, std=0.5)
+
+
+def weight_shapes(config: GPT2Config) -> dict[str, tuple[int, ...]]:
+    """The shape of each weight of a language model, without making it."""
+    with torch.device("meta"):
+        return {name: tuple(weight.shape) for name, weight in GPT2Model(config).state_dict().items()}
+
+
+def _config(dims: GPT2Dimensions) -> GPT2Config:
+    return GPT2Config(
+        vocab_size=dims.vocabulary,
+        n_positions=dims.positions,
+        n_embd=dims.width,
+        n_layer=dims.layers,
+        n_head=dims.heads,
+        n_inner=dims.inner,
+        layer_norm_epsilon=dims.epsilon,
+        resid_pdrop=dims.dropout,
+        embd_pdrop=dims.dropout,
+        attn_pdrop=dims.dropout,
+        bos_token_id=None,
+        eos_token_id=None,
+    )
+
+
+def _linear(layer: Any, x: Tensor) -> Tensor:
+    """`transformers`' Conv1D, whose weight is (in, out), as the plain product that export and quantisation know."""
+    product: Tensor = x @ layer.weight + layer.bias
+    return product
+
+
+def _causal_mask(hidden: Tensor, time: int) -> Tensor:
+    """Scores (batch, 1, slots + time, slots + time) that hide what comes later, and padding (batch, slots)."""
+    padding = functional.pad(hidden, (0, time))
+    order = torch.arange(padding.shape[1], device=hidden.device)
+    later = (order > order[:, None]).to(hidden.dtype) * MASKED
+    return later + padding[:, None, None]
+
+
+def _step_masks(hidden: Tensor, new: int) -> tuple[Tensor, Tensor]:
+    """The rows of `_causal_mask` for the `new` last slots and the one token behind them.
+
+    Returns:
+        Scores of slots (batch, 1, new + 1, slots), and of tokens (new + 1, 1): no slot sees the line.
+    """
+    slots = hidden.shape[1]
+    order = torch.arange(slots + 1, device=hidden.device)
+    rows = order[slots - new :, None]
+    of_slots = (order[:slots] > rows).to(hidden.dtype) * MASKED + hidden[:, None, None]
+    return of_slots, (rows < slots).to(hidden.dtype) * MASKED

@@ -1,0 +1,174 @@
+"""Self-critical sequence training (Rennie et al. 2017, arXiv:1612.00563): drawn lines are rewarded with their CIDEr-D.
+
+A line's baseline is the mean reward of the other lines that were drawn for its picture (Luo 2020, arXiv:2003.09971).
+For descriptions only: it teaches a model to write what most people wrote, which is the opposite of a joke.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ogiri.captioning.model.decoder import Decoder, Prefix
+from ogiri.captioning.model.tokenizer import Tokenizer
+from ogiri.captioning.training.cider import CiderD
+from ogiri.captioning.training.examples import IGNORED, Batch, Examples, as_prefix
+from ogiri.captioning.training.fitting import Fitting, Progress
+from ogiri.captioning.training.metrics import Tokens, segment
+from ogiri.captioning.training.model import Model
+from ogiri.captioning.training.precision import autocast
+from ogiri.captioning.training.stage import Mean, Stage, batches_of_epoch
+
+DRAWN_LINES = 5  # a picture and step
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Lines that the model drew.
+
+    Attributes:
+        tokens: (rows, time) begin token and line.
+        targets: (rows, time) line and end token, `IGNORED` after it; a line that found no end has none.
+    """
+
+    tokens: Tensor
+    targets: Tensor
+
+    def lines(self, eos: int) -> list[list[int]]:
+        """Tokens of each line, without begin and end."""
+        rows: list[list[int]] = self.targets.tolist()
+        return [[token for token in row if token not in (IGNORED, eos)] for row in rows]
+
+
+class SelfCritical:
+    """What is needed to reward lines: the references, prepared, and how text is cut into tokens."""
+
+    def __init__(
+        self, references: Sequence[Sequence[str]], tokenizer: Tokenizer, kind: Tokens, max_tokens: int
+    ) -> None:
+        """Args: references: lines of each training picture; kind: what CIDEr-D counts; max_tokens: of a drawn line."""
+        self._cider = CiderD([[segment(line, kind) for line in lines] for lines in references])
+        self._tokenizer, self._kind, self._max_tokens = tokenizer, kind, max_tokens
+
+    def epoch(self, model: Model, work: Fitting, progress: Progress, stage: Stage) -> dict[str, float]:
+        """Take every training picture once.
+
+        Returns:
+            `train_reward`, the mean CIDEr-D of the lines that were drawn, and `pictures_per_second`.
+
+        Raises:
+            Stopped: the job is asked to end.
+            FloatingPointError: the reward is no number any more.
+        """
+        hp = work.hyperparameters
+        rng = np.random.default_rng([hp.seed, progress.epoch])
+        torch.manual_seed(int(rng.integers(2**62)))
+        order = picture_batches(len(work.train.rows), hp.batch_size, rng)
+        model.train(True)
+        mean = Mean("train_reward")
+        for pictures in batches_of_epoch(order, work, progress, mean):
+            with autocast(hp.precision, work.device):
+                loss = self.loss(model, work.train, pictures, work.device)
+            stage.step(loss.value)
+            progress.steps += 1
+            mean.add(loss.reward, len(pictures))
+        return {"train_reward": mean.value, "pictures_per_second": mean.per_second, "epoch_seconds": mean.seconds}
+
+    def loss(self, model: Model, examples: Examples, pictures: npt.NDArray[np.int64], device: torch.device) -> Loss:
+        """The loss whose gradient raises the reward of lines for some pictures, (batch,) indices into `examples`."""
+        with torch.no_grad():
+            prefix = model.prefix(_batch(examples, pictures, 1), device)
+            drawn = draw(model.decoder, prefix, DRAWN_LINES, self._tokenizer, self._max_tokens)
+        rewards = self.rewards(pictures, drawn)
+        logits = model.decoder(model.prefix(_batch(examples, pictures, DRAWN_LINES), device), drawn.tokens)
+        known = drawn.targets != IGNORED
+        chosen = functional.log_softmax(logits[known].float(), -1).gather(-1, drawn.targets[known][:, None])[:, 0]
+        weight = advantages(rewards).reshape(-1, 1).to(device).expand_as(drawn.targets)[known]
+        return Loss(-(weight * chosen).mean(), float(rewards.mean()))
+
+    def rewards(self, pictures: npt.NDArray[np.int64], drawn: Drawn) -> Tensor:
+        """CIDEr-D of each line: (pictures, lines)."""
+        texts = [self._tokenizer.decode(line) for line in drawn.lines(self._tokenizer.eos)]
+        scores = [
+            self._cider.score(int(picture), segment(text, self._kind))
+            for picture, text in zip(np.repeat(pictures, DRAWN_LINES), texts, strict=True)
+        ]
+        return torch.tensor(scores).reshape(len(pictures), DRAWN_LINES)
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A step's loss and the mean reward of the lines that were drawn for it."""
+
+    value: Tensor
+    reward: float
+
+
+def picture_batches(
+    pictures: int, batch_size: int, rng: np.random.Generator | None = None
+) -> list[npt.NDArray[np.int64]]:
+    """All pictures, shuffled with `rng`, in batches for which about `batch_size` lines are drawn."""
+    order = np.arange(pictures) if rng is None else rng.permutation(pictures)
+    size = max(1, batch_size // DRAWN_LINES)
+    return [order[i : i + size] for i in range(0, pictures, size)]
+
+
+def advantages(rewards: Tensor) -> Tensor:
+    """How much better each line is than the others of its picture on the average: (pictures, lines) → the same."""
+    lines = rewards.shape[1]
+    return (rewards - rewards.mean(1, keepdim=True)) * lines / (lines - 1)
+
+
+@torch.no_grad()
+def draw(decoder: Decoder, prefix: Prefix, lines: int, tokenizer: Tokenizer, max_tokens: int) -> Drawn:
+    """Draw lines from the model's own distribution; those of a picture stand together.
+
+    Args:
+        decoder: in whatever mode it is.
+        prefix: of (pictures, …).
+        lines: for each picture.
+        tokenizer: for its begin and end tokens.
+        max_tokens: of a line, its end counted.
+    """
+    pictures, device = prefix.map.shape[0], prefix.map.device
+    tokens = torch.full((pictures, 1), tokenizer.bos, dtype=torch.int64, device=device)
+    logits, state = decoder.advance(tokens, prefix, decoder.initial_state(pictures, device))
+    state = {name: value.repeat_interleave(lines, 0) for name, value in state.items()}
+    logits = logits.repeat_interleave(lines, 0)
+    empty = _repeated(prefix.emptied(), lines)
+    steps, done = [tokens.repeat_interleave(lines, 0)], torch.zeros(pictures * lines, dtype=torch.bool, device=device)
+    targets = []
+    for _ in range(max_tokens):
+        chosen = torch.multinomial(logits[:, -1].float().softmax(-1), 1)
+        targets.append(chosen.masked_fill(done[:, None], IGNORED))
+        done = done | (chosen[:, 0] == tokenizer.eos)
+        if bool(done.all()):
+            break
+        steps.append(chosen)
+        logits, state = decoder.advance(chosen, empty, state)
+    return Drawn(torch.cat(steps[: len(targets)], 1), torch.cat(targets, 1))
+
+
+def _repeated(prefix: Prefix, lines: int) -> Prefix:
+    parts = {name: value for name, value in vars(prefix).items() if isinstance(value, Tensor)}
+    return Prefix(**{name: value.repeat_interleave(lines, 0) for name, value in parts.items()})
+
+
+def _batch(examples: Examples, pictures: npt.NDArray[np.int64], lines: int) -> Batch:
+    """Each picture `lines` times, with all that is known of it, as it is served."""
+    nothing = torch.zeros(0)
+    return Batch(
+        pictures=examples.picture_batch(pictures),
+        row_picture=torch.arange(len(pictures)).repeat_interleave(lines),
+        prefix=as_prefix([examples.conditions[p] for p in np.repeat(pictures, lines).tolist()]),
+        tokens=nothing,
+        targets=nothing,
+        weights=nothing,
+        lines=np.repeat(pictures, lines),
+    )

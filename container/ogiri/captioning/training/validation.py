@@ -1,0 +1,74 @@
+"""How well the held-out lines are known, and a look at what is written."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from ogiri.captioning.model.decoder import greedy
+from ogiri.captioning.training.examples import IGNORED, Batch, as_prefix, collate, sequential
+from ogiri.captioning.training.fitting import Fitting
+from ogiri.captioning.training.metrics import caption_scores
+from ogiri.captioning.training.model import Model
+from ogiri.captioning.training.precision import autocast
+
+PREVIEW_PICTURES = 256  # held-out pictures that a line is generated for after each epoch
+SETTLE_PICTURES, SETTLE_BATCH = 1024, 64
+
+
+def settle(model: Model, work: Fitting) -> None:
+    """Give an encoder that is trained from scratch the batch statistics of its present weights."""
+    if model.encoder is None:
+        return
+    pictures = np.unique(np.linspace(0, len(work.train.rows) - 1, SETTLE_PICTURES).astype(np.int64))
+    parts = np.array_split(pictures, math.ceil(len(pictures) / SETTLE_BATCH))
+    model.encoder.settle(work.train.picture_batch(part).to(work.device) for part in parts)
+
+
+@torch.no_grad()
+def validate(model: Model, work: Fitting) -> dict[str, float]:
+    """Loss in nats a token and a character over all held-out lines; BLEU, CIDEr and chrF over some pictures."""
+    if len(work.validation) == 0:
+        return {}
+    hp, tokenizer = work.hyperparameters, work.tokenizer
+    model.train(False)
+    nats, tokens = 0.0, 0
+    for lines in sequential(len(work.validation), hp.batch_size):
+        batch = collate(work.validation, lines, tokenizer.bos, tokenizer.eos)
+        with autocast(hp.precision, work.device):
+            logits = model.decoder(model.prefix(batch, work.device), batch.tokens.to(work.device))
+        targets = batch.targets.to(work.device)
+        nats += functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="sum").item()
+        tokens += int((targets != IGNORED).sum())
+    pictures = min(PREVIEW_PICTURES, len(work.references))
+    generated = [tokenizer.decode(line) for line in preview(model, work, pictures)]
+    scores = caption_scores(generated, work.references[:pictures], hp.counted)
+    return {
+        "validation_loss": nats / tokens,
+        "validation_nats_per_character": nats / float(work.validation.characters.sum()),
+        "validation_bleu": scores.bleu[3],
+        "validation_cider": scores.cider,
+        "validation_chrf": scores.chrf,
+    }
+
+
+@torch.no_grad()
+def preview(model: Model, work: Fitting, pictures: int) -> list[list[int]]:
+    """Greedy lines for the first held-out pictures."""
+    hp, tokenizer, lines = work.hyperparameters, work.tokenizer, []
+    for rows in sequential(pictures, 64):
+        batch = Batch(
+            pictures=work.validation.picture_batch(rows),
+            row_picture=torch.arange(len(rows)),
+            prefix=as_prefix([work.validation.conditions[row] for row in rows]),
+            tokens=torch.zeros(0),
+            targets=torch.zeros(0),
+            weights=torch.zeros(0),
+            lines=rows,
+        )
+        prefix = model.prefix(batch, work.device)
+        lines += greedy(model.decoder, prefix, tokenizer.bos, tokenizer.eos, hp.max_length)
+    return lines

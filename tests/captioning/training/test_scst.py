@@ -1,0 +1,174 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ogiri.captioning.model.decoder import Decoder, Prefix, State, StateSpec
+from ogiri.captioning.training import fit
+from ogiri.captioning.training.cider import CiderD
+from ogiri.captioning.training.examples import IGNORED
+from ogiri.captioning.training.metrics import segment
+from ogiri.captioning.training.scst import DRAWN_LINES, Drawn, SelfCritical, advantages, draw, picture_batches
+from tests.captioning.training.small import Job, hyperparameters
+
+BOS, EOS, VOCABULARY = 1, 2, 6
+SHARES = torch.tensor([0.0, 0.0, 0.2, 0.5, 0.0, 0.3])
+CPU = torch.device("cpu")
+
+
+class Coin(Decoder):
+    """Knows nothing, and counts its steps."""
+
+    state_specs = (StateSpec("steps", (1,)),)
+    vocabulary = VOCABULARY
+
+    def __init__(self) -> None:
+        nn.Module.__init__(self)
+
+    def forward(self, prefix: Prefix, tokens: Tensor) -> Tensor:
+        raise AssertionError
+
+    def advance(self, tokens: Tensor, prefix: Prefix, state: State) -> tuple[Tensor, State]:
+        logits = SHARES.log().expand(len(tokens), 1, -1)
+        return logits, {"steps": state["steps"] + 1}
+
+
+class Ends:
+    bos, eos = BOS, EOS
+
+
+def nothing(pictures: int) -> Prefix:
+    empty = torch.zeros(pictures, 0, dtype=torch.int64)
+    return Prefix(torch.zeros(pictures, 0, 3), empty[..., None], empty, empty, empty)
+
+
+# --- drawing ---------------------------------------------------------------------------------------------------------
+
+
+def test_lines_are_drawn_as_the_model_says():
+    torch.manual_seed(0)
+    drawn = draw(Coin(), nothing(4000), 5, Ends(), 12)
+    first = torch.bincount(drawn.targets[:, 0], minlength=VOCABULARY) / len(drawn.targets)
+    torch.testing.assert_close(first, SHARES, atol=0.015, rtol=0)
+    lengths = [len(line) for line in drawn.lines(EOS)]
+    assert np.mean([n == 0 for n in lengths]) == pytest.approx(0.2, abs=0.015)
+    assert np.mean([n == 1 for n in lengths]) == pytest.approx(0.8 * 0.2, abs=0.015)
+
+
+def test_targets_are_the_tokens_one_step_ahead_and_nothing_comes_after_the_end():
+    torch.manual_seed(1)
+    drawn = draw(Coin(), nothing(20), 3, Ends(), 4)
+    assert drawn.tokens.shape == drawn.targets.shape
+    assert (drawn.tokens[:, 0] == BOS).all()
+    for tokens, targets in zip(drawn.tokens.tolist(), drawn.targets.tolist(), strict=True):
+        known = [token for token in targets if token != IGNORED]
+        assert targets[len(known) :] == [IGNORED] * (len(targets) - len(known))
+        assert EOS not in known[:-1]
+        assert tokens[1 : len(known)] == known[:-1]
+    assert any(IGNORED in row for row in drawn.targets.tolist())
+    assert any(EOS not in row for row in drawn.targets.tolist())  # some found no end in four tokens
+
+
+def test_a_drawn_line_is_what_stands_before_its_end():
+    drawn = Drawn(torch.zeros(2, 3), torch.tensor([[3, 5, EOS], [EOS, IGNORED, IGNORED]]))
+    assert drawn.lines(EOS) == [[3, 5], []]
+
+
+# --- rewards ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_line_is_measured_by_the_others_of_its_picture():
+    rewards = torch.tensor([[3.0, 1.0, 2.0], [5.0, 5.0, 5.0]])
+    found = advantages(rewards)
+    torch.testing.assert_close(found, torch.tensor([[1.5, -1.5, 0.0], [0.0, 0.0, 0.0]]))
+    torch.testing.assert_close(found[0, 0], rewards[0, 0] - rewards[0, 1:].mean())
+
+
+def test_the_reward_is_the_cider_of_the_text(tmp_path: Path):
+    job = Job(tmp_path, hyperparameters())
+    part, tokenizer = job.dataset.train, job.dataset.tokenizer
+    lines = [tokenizer.encode(text) for text in (*part.references[3][:2], "犬", "", part.references[0][0])]
+    width = max(map(len, lines)) + 1
+    targets = torch.tensor([[*line, tokenizer.eos] + [IGNORED] * (width - len(line) - 1) for line in lines])
+    critic = SelfCritical(part.references, tokenizer, "character", 20)
+    rewards = critic.rewards(np.array([3]), Drawn(targets, targets))
+    cider = CiderD([[segment(line, "character") for line in lines] for lines in part.references])
+    expected = [cider.score(3, segment(tokenizer.decode(line), "character")) for line in lines]
+    assert rewards.shape == (1, DRAWN_LINES)
+    assert rewards[0].tolist() == pytest.approx(expected)
+    assert expected[0] > expected[2] >= expected[3] == 0
+
+
+def test_likely_lines_of_high_reward_become_likelier(tmp_path: Path):
+    torch.manual_seed(0)
+    job = Job(tmp_path, hyperparameters(epochs=2))
+    model, part = job.model(), job.dataset.train
+    critic = SelfCritical(part.references, job.dataset.tokenizer, "character", 12)
+    pictures = np.arange(len(part))
+    optimizer = torch.optim.Adam(model.decoder.parameters(), 0.003)
+    model.train(False)
+    rewards = []
+    for _ in range(40):
+        loss = critic.loss(model, part.examples, pictures, CPU)
+        optimizer.zero_grad()
+        loss.value.backward()
+        optimizer.step()
+        rewards.append(loss.reward)
+    assert np.mean(rewards[-5:]) > 2 * np.mean(rewards[:5]) > 0
+
+
+# --- epochs ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("pictures", "batch_size", "size"), [(23, 40, 8), (23, 3, 1), (4, 1000, 4)])
+def test_every_picture_comes_once_an_epoch(pictures: int, batch_size: int, size: int):
+    batches = picture_batches(pictures, batch_size, np.random.default_rng(0))
+    assert sorted(np.concatenate(batches).tolist()) == list(range(pictures))
+    assert len(batches[0]) == size
+    assert len(batches) == len(picture_batches(pictures, batch_size))
+
+
+def test_self_critical_epochs_follow_the_others_and_raise_the_reward(tmp_path: Path):
+    job = Job(tmp_path, hyperparameters(epochs=3, scst_epochs=6, scst_learning_rate=0.003, batch_size=40))
+    _, progress = job.run()
+    assert progress.epoch == 9
+    first, then = progress.history[:3], progress.history[3:]
+    assert all("train_loss" in epoch and "train_reward" not in epoch for epoch in first)
+    assert all("train_reward" in epoch and "validation_cider" in epoch for epoch in then)
+    assert then[-1]["train_reward"] > then[0]["train_reward"]
+
+
+def test_only_a_better_cider_replaces_what_self_critical_training_began_with(tmp_path: Path):
+    job = Job(tmp_path, hyperparameters(epochs=3, scst_epochs=2, scst_learning_rate=1e-9, batch_size=40))
+    _, progress = job.run()
+    loss = [epoch["validation_loss"] for epoch in progress.history[:3]]
+    began = 1 + loss.index(min(loss))
+    ciders = {epoch["epoch"]: epoch["validation_cider"] for epoch in progress.history}
+    better = [epoch for epoch in (4, 5) if ciders[epoch] > ciders[began]]
+    assert progress.best_epoch == (max(better, key=ciders.__getitem__) if better else began)
+    assert progress.best == ciders[progress.best_epoch]
+
+
+def test_without_validation_self_critical_training_goes_on_from_the_last_weights(tmp_path: Path):
+    job = Job(tmp_path, hyperparameters(epochs=1, scst_epochs=1, validation_fraction=0))
+    _, progress = job.run()
+    assert [("train_loss" in e, "train_reward" in e) for e in progress.history] == [(True, False), (False, True)]
+
+
+@pytest.mark.parametrize("epochs_before", [1, 2, 3])
+def test_resumes_to_the_same_weights_wherever_it_was_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epochs_before: int
+):
+    monkeypatch.setattr(fit, "CHECKPOINT_EVERY_SECONDS", 0.0)
+    values = {"epochs": 2, "scst_epochs": 2, "scst_learning_rate": 0.003, "batch_size": 40}
+    whole, progress = Job(tmp_path / "whole", hyperparameters(**values)).run()
+    job = Job(tmp_path / "parts", hyperparameters(**values))
+    job.run(lambda: len(job.reported) >= epochs_before)
+    assert len(job.reported) == epochs_before
+    resumed, again = job.run()
+    assert again.epoch == 4
+    assert again.best_epoch == progress.best_epoch
+    for name, value in whole.state_dict()["decoder"].items():
+        assert torch.equal(value, resumed.state_dict()["decoder"][name]), name
