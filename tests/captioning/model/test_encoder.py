@@ -280,7 +280,7 @@ def test_a_network_without_batch_statistics_needs_no_pictures():
         ("resnet18", 6, "layer4"),
         ("mobilenet_v2", 19, "features.18"),
         ("convnext_tiny", 8, "features.7"),
-        ("densenet121", 9, "features.norm5"),
+        ("densenet121", 10, "features.norm5"),
     ],
 )
 def test_stages_are_what_people_call_them(name: str, stages: int, last: str):

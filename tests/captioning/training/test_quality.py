@@ -16,6 +16,7 @@ from ogiri.captioning.training.quality import (
     compare,
     decoder_difference,
     encoder_difference,
+    line_nats,
     nats_per_token,
 )
 from tests.captioning.training.small import Job, engine, gate_lines, small_encoder, states
@@ -45,6 +46,15 @@ def test_nats_a_token_are_those_of_torch(trained: Job, graph: Engine, batch: int
         logits = model.decoder(model.prefix(every, CPU), every.tokens)
     expected = functional.cross_entropy(logits.flatten(0, 1), every.targets.flatten())
     assert found == pytest.approx(expected.item(), abs=1e-5)
+
+
+def test_nats_of_a_line_stand_at_its_place(trained: Job, graph: Engine):
+    tokenizer, lines = trained.dataset.tokenizer, gate_lines(trained.dataset)
+    ends = tokenizer.bos, tokenizer.eos
+    found = line_nats(graph, lines.maps, lines.rows, lines.conditions, lines.lines, *ends, 5)
+    for i in (0, 7, len(lines.lines) - 1):
+        alone = nats_per_token(graph, lines.maps, lines.rows[[i]], [lines.conditions[i]], [lines.lines[i]], *ends)
+        assert found[i] == pytest.approx(alone * (len(lines.lines[i]) + 1), abs=1e-4)
 
 
 def test_a_guess_has_the_nats_of_the_vocabulary(trained: Job, decoder: Decoder, tmp_path: Path):

@@ -138,6 +138,7 @@ def test_a_checkpoint_belongs_to_hyperparameters_data_and_encoder(tmp_path: Path
         job_fingerprint(hyperparameters(seed=1), dataset, encoder),
         job_fingerprint(hp, dataclasses.replace(dataset, train=relabelled), encoder),
         job_fingerprint(hp, dataset, other_weights),
+        job_fingerprint(hp, dataset, encoder, "of a language model's weights"),
     }
-    assert len(found) == 4
+    assert len(found) == 5
     assert job_fingerprint(hp, Job(tmp_path, hp).dataset, small_encoder()) in found

@@ -76,7 +76,22 @@ def nats_per_token(
     eos: int,
     batch: int = 64,
 ) -> float:
-    """Mean negative log-likelihood of lines, their end tokens included, by the graph that will be served.
+    """Mean negative log-likelihood of lines, their end tokens included; the arguments are those of `line_nats`."""
+    nats = line_nats(engine, maps, rows, conditions, lines, bos, eos, batch)
+    return float(nats.sum()) / max(1, sum(len(line) + 1 for line in lines))
+
+
+def line_nats(
+    engine: Engine,
+    maps: npt.NDArray[np.generic],
+    rows: Ints,
+    conditions: Sequence[Conditions],
+    lines: Sequence[Sequence[int]],
+    bos: int,
+    eos: int,
+    batch: int = 64,
+) -> npt.NDArray[np.float64]:
+    """Negative log-likelihood of each line, its end token included, by the graph that will be served: (lines,).
 
     Args:
         engine: the graph.
@@ -88,13 +103,13 @@ def nats_per_token(
         eos: the end token.
         batch: lines stepped together.
     """
-    nats, count = 0.0, 0
-    for some, maps_of, conditions_of in _batches(maps, rows, conditions, lines, batch):
+    nats = np.zeros(len(lines))
+    for which, maps_of, conditions_of in _batches(maps, rows, conditions, lines, batch):
+        some = [lines[i] for i in which]
         targets = _targets(some, eos)
         for step, logits in enumerate(_steps(engine, maps_of, conditions_of, _padded(some, bos), bos)):
-            nats += _nats(logits, targets[:, step])
-        count += int((targets != NO_TARGET).sum())
-    return nats / max(1, count)
+            nats[which] += _nats(logits, targets[:, step])
+    return nats
 
 
 @dataclass(frozen=True)
@@ -124,12 +139,13 @@ def compare(
 ) -> Comparison:
     """What 8-bit weights change; the arguments are those of `nats_per_token`, for two graphs."""
     exact_nats, rounded_nats, same, count = 0.0, 0.0, 0, 0
-    for some, maps_of, conditions_of in _batches(maps, rows, conditions, lines, batch):
+    for which, maps_of, conditions_of in _batches(maps, rows, conditions, lines, batch):
+        some = [lines[i] for i in which]
         tokens, targets = _padded(some, bos), _targets(some, eos)
         both = (_steps(engine, maps_of, conditions_of, tokens, bos) for engine in (exact, rounded))
         for step, (one, other) in enumerate(zip(*both, strict=True)):
-            exact_nats += _nats(one, targets[:, step])
-            rounded_nats += _nats(other, targets[:, step])
+            exact_nats += float(_nats(one, targets[:, step]).sum())
+            rounded_nats += float(_nats(other, targets[:, step]).sum())
             known = targets[:, step] != NO_TARGET
             same += int((one.argmax(-1) == other.argmax(-1))[known].sum())
             count += int(known.sum())
@@ -143,21 +159,23 @@ def _batches(
     conditions: Sequence[Conditions],
     lines: Sequence[Sequence[int]],
     batch: int,
-) -> Iterator[tuple[list[Sequence[int]], Maps, list[Conditions]]]:
-    """Lines of similar length with what belongs to them."""
+) -> Iterator[tuple[Ints, Maps, list[Conditions]]]:
+    """Indices of lines of similar length, and what belongs to them."""
     order = np.argsort([len(line) for line in lines], kind="stable")
     for start in range(0, len(order), batch):
         part = order[start : start + batch]
-        yield [lines[i] for i in part], maps[rows[part]].astype(np.float32), [conditions[i] for i in part]
+        yield part, maps[rows[part]].astype(np.float32), [conditions[i] for i in part]
 
 
-def _nats(logits: npt.NDArray[np.float32], targets: Ints) -> float:
-    """Negative log-likelihood of the targets, (rows,), summed; rows without one count nothing."""
+def _nats(logits: npt.NDArray[np.float32], targets: Ints) -> npt.NDArray[np.float64]:
+    """Negative log-likelihood of the targets: (rows,), 0 for rows without one."""
     known = np.flatnonzero(targets != NO_TARGET)
     of_known = logits[known]
     shifted = of_known - of_known.max(-1, keepdims=True)
     log_sums = np.log(np.exp(shifted).sum(-1))
-    return float((log_sums - shifted[np.arange(len(known)), targets[known]]).sum())
+    nats = np.zeros(len(targets))
+    nats[known] = log_sums - shifted[np.arange(len(known)), targets[known]]
+    return nats
 
 
 def _steps(
