@@ -29,13 +29,18 @@ class Example:
     labels: list[dict[str, Any]] = field(default_factory=list)
 
 
-def read_collection(folder: Path) -> list[Example]:
-    """All pictures of a collection, in the order of their names."""
+def read_collection(folder: Path, pictures: Path | None = None) -> list[Example]:
+    """All pictures of a collection, in the order of their names.
+
+    Args:
+        folder: with the captions.
+        pictures: with `images/` and `labels.jsonl`, where they lie elsewhere.
+    """
     examples: dict[str, Example] = {}
     for row in _rows(folder):
         example = examples.setdefault(row["image"], Example(row["image"], row["split"]))
         example.captions += row["captions"]
-    labels = folder / "labels.jsonl"
+    labels = (pictures or folder) / "labels.jsonl"
     if labels.is_file():
         for line in labels.read_text(encoding="utf-8").splitlines():
             row = json.loads(line)

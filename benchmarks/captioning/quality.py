@@ -26,13 +26,15 @@ def main() -> None:
     """Run, print a summary, write result.json and lines.jsonl."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--pictures", type=Path, help="folder with images/ and labels.jsonl, where not FOLDER")
     parser.add_argument("--pretrained", type=Path, required=True, help="folder with the encoder's weights")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "quality")
     parser.add_argument("--language", choices=("en", "ja"), default="en")
     parser.add_argument("--no-training", action="store_true", help="score the model that lies in --out")
     parser.add_argument("hyperparameters", nargs="*")
     arguments = parser.parse_intermixed_args()
-    examples, machine = read_collection(arguments.folder), measured()
+    pictures = arguments.pictures or arguments.folder
+    examples, machine = read_collection(arguments.folder, pictures), measured()
     base = arguments.out.resolve()
     hyperparameters = {
         "encoder": "mobilenet_v2",
@@ -42,11 +44,11 @@ def main() -> None:
     seconds = 0.0
     if not arguments.no_training:
         items = records(examples, arguments.language)
-        lay_out(base, arguments.folder / "images", arguments.pretrained, items, hyperparameters)
+        lay_out(base, pictures / "images", arguments.pretrained, items, hyperparameters)
         seconds = train(base)
     dev = [example for example in examples if example.split == "dev"]
     with served(base) as server:
-        answers, milliseconds = server.captions([request(example, arguments.folder / "images") for example in dev])
+        answers, milliseconds = server.captions([request(example, pictures / "images") for example in dev])
     lines = [str(captions[0]["text"]) for captions in answers]
     result = {
         **machine,
