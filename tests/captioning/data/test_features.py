@@ -31,11 +31,13 @@ class Counted:
         with torch.no_grad():
             network[0].weight *= scale
         self.encoder = Encoder("resnet18", SIZE, network, pretrained=True).eval()
+        self.size, self.cells, self.channels = SIZE, self.encoder.cells, self.encoder.channels
         self.pictures = 0
-        self.encoder.register_forward_pre_hook(self._count)
 
-    def _count(self, _: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-        self.pictures += len(inputs[0])
+    @torch.no_grad()
+    def encode(self, pictures: np.ndarray) -> np.ndarray:
+        self.pictures += len(pictures)
+        return self.encoder(torch.from_numpy(pictures)).numpy()
 
 
 @pytest.fixture
@@ -71,7 +73,7 @@ def expected_map(folder: Path, key: str, encoder: Encoder) -> np.ndarray:
 def make(folder: Path, out: Path, counted: Counted, fingerprint: str = "one", **others) -> PictureArrays:
     stopping: Callable[[], bool] = others.get("stopping", never)
     keys, vary = others.get("keys", KEYS), others.get("vary")
-    return feature_maps(folder, keys, counted.encoder, out, fingerprint, stopping, vary)
+    return feature_maps(folder, keys, counted, out, fingerprint, stopping, vary)
 
 
 # --- arrays ----------------------------------------------------------------------------------------------------------

@@ -236,10 +236,15 @@ def test_the_best_of_many_come_back(captioner: Captioner, maps: np.ndarray, rank
 
 
 def test_beams_choose_among_their_best_lines_by_the_ranking(captioner: Captioner, maps: np.ndarray):
-    known = captioner.conditions(LABELS, "")
-    all_beams = captioner.caption(maps[:1], known, Parameters(num_beams=8, num_candidates=8))
-    chosen = captioner.caption(maps[:1], known, Parameters(num_beams=8, num_candidates=2, ranking="length_debiased"))
-    assert chosen == best(all_beams, 2, length_debiased)
+    known, otherwise = [captioner.conditions(LABELS, "")] * 8, 0
+    beams = Parameters(num_beams=8, num_candidates=8, max_length=9)
+    everything = captioner.captions(maps, known, beams)
+    plain = captioner.captions(maps, known, dataclasses.replace(beams, num_candidates=2))
+    debiased = captioner.captions(maps, known, dataclasses.replace(beams, num_candidates=2, ranking="length_debiased"))
+    for found, usual, pool in zip(debiased, plain, everything, strict=True):
+        assert found == best(pool, 2, length_debiased)
+        otherwise += set(found) != set(usual)
+    assert otherwise
 
 
 @pytest.mark.parametrize("ranking", RANKINGS)

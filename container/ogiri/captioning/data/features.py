@@ -15,15 +15,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from tqdm import tqdm
 
 from ogiri import picture
 from ogiri.captioning.data.duplicates import HASH_BYTES, HASH_NAME, Hashes, picture_hash
-from ogiri.captioning.model.encoder import Encoder
 from ogiri.task import UserError
 
 MAX_BROKEN_SHARE = 0.05
@@ -31,6 +30,8 @@ LISTED_BROKEN = 20
 ENCODE_BATCH = 32
 READ_AHEAD = 4 * ENCODE_BATCH
 FLOAT16_MAX = float(np.finfo(np.float16).max)
+
+Pixels = npt.NDArray[np.uint8]
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +71,17 @@ class _Read:
     hash: bytes
 
 
+class FrozenEncoder(Protocol):
+    """Pictures of `size` pixels a side → maps of `cells` × `channels`."""
+
+    size: int
+    cells: int
+    channels: int
+
+    def encode(self, pictures: Pixels) -> npt.NDArray[np.floating[Any]]:
+        """(batch, size, size, 3) uint8 RGB → (batch, cells, channels)."""
+
+
 class Interrupted(Exception):
     """The job was asked to end while pictures were read."""
 
@@ -77,18 +89,18 @@ class Interrupted(Exception):
 def feature_maps(
     folder: Path,
     keys: Sequence[str],
-    encoder: Encoder,
+    encoder: FrozenEncoder,
     out: Path,
     fingerprint: str,
     stopping: Callable[[], bool],
-    vary: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    vary: Callable[[Pixels], Pixels] | None = None,
 ) -> PictureArrays:
     """Run a frozen encoder over every picture once; a finished `out` of the same fingerprint is used again.
 
     Args:
         folder: where the pictures lie, `keys` below it.
         keys: file names.
-        encoder: on its device, in evaluation mode.
+        encoder: what makes maps of pictures.
         out: the file for the maps; a description is put beside it.
         fingerprint: of the encoder's name and weights.
         stopping: true once the job is asked to end.
@@ -98,16 +110,13 @@ def feature_maps(
         UserError: more than 5 % of the pictures cannot be used.
         Interrupted: `stopping` turned true.
     """
-    shape = (len(keys), encoder.cells, encoder.channels)
-    device = next(encoder.parameters()).device
 
-    def encode(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.generic]:
-        with torch.inference_mode():
-            pictures = torch.from_numpy(pixels)
-            maps = encoder((pictures if vary is None else vary(pictures)).to(device)).clamp(-FLOAT16_MAX, FLOAT16_MAX)
-        half: npt.NDArray[np.generic] = maps.half().cpu().numpy()
+    def encode(pixels: Pixels) -> npt.NDArray[np.generic]:
+        maps = encoder.encode(pixels if vary is None else vary(pixels))
+        half: npt.NDArray[np.generic] = np.clip(maps, -FLOAT16_MAX, FLOAT16_MAX).astype(np.float16)
         return half
 
+    shape = (len(keys), encoder.cells, encoder.channels)
     return _store(folder, keys, encoder.size, shape, np.float16, encode, out, fingerprint, stopping)
 
 

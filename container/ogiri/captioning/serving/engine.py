@@ -48,8 +48,8 @@ class Engine:
         """
         self._entries = tuple(state)
         resident = resident_bytes()
-        self._decoder = _session(decoder, threads or _decoder_threads(decoder))
-        self._encoder = None if encoder is None else _session(encoder, threads or available_processors())
+        self._decoder = open_session(decoder, threads or _decoder_threads(decoder))
+        self._encoder = None if encoder is None else open_session(encoder, threads or available_processors())
         return_freed_memory()
         file_bytes = sum(path.stat().st_size for path in (decoder, encoder) if path is not None)
         self._memory_bytes = min(max(resident_bytes() - resident, file_bytes), 3 * file_bytes)
@@ -143,7 +143,12 @@ def _decoder_threads(graph: Path) -> int:
     return 1 if small else available_processors()
 
 
-def _session(graph: Path, threads: int) -> Any:
+def open_session(graph: Path, threads: int) -> Any:
+    """An `onnxruntime.InferenceSession` on the CPU.
+
+    Raises:
+        ValueError: the file is no graph.
+    """
     options = _ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 
 import torch
 
-from ogiri.captioning.data.features import PictureArrays, feature_maps, pixels
+from ogiri.captioning.data.features import PictureArrays, Pixels, feature_maps, pixels
 from ogiri.captioning.data.records import Records
 from ogiri.captioning.model.encoder import Encoder
 from ogiri.captioning.training.augmentation import crop
+from ogiri.captioning.training.encoding import frozen
 from ogiri.captioning.training.fingerprint import weights_fingerprint
 from ogiri.captioning.training.hyperparameters import CaptionHyperparameters
 from ogiri.task import TrainingContext
@@ -32,15 +33,26 @@ def read_pictures(
     if hp.trains_encoder:
         out = context.checkpoints / "pixels.u8.sagemaker-ignore"
         return pixels(folder, keys, hp.image_size, out, context.stopping)
-    encoder.requires_grad_(False).eval().to(device)
     weights = weights_fingerprint(encoder)
-    out = context.checkpoints / "feature_maps.f16.sagemaker-ignore"
-    arrays = feature_maps(folder, keys, encoder, out, weights, context.stopping)
-    variants = []
-    for number in range(1, hp.variants + 1):
-        log.info("variant %d of %d of the pictures", number, hp.variants)
-        out = context.checkpoints / f"feature_maps.{number}.f16.sagemaker-ignore"
-        vary = partial(crop, generator=torch.Generator().manual_seed(number), mirror=hp.mirror)
-        fingerprint = f"{weights} variant {number} mirror {hp.mirror}"
-        variants.append(feature_maps(folder, keys, encoder, out, fingerprint, context.stopping, vary).arrays)
+    with frozen(encoder, device) as encodes:
+        out = context.checkpoints / "feature_maps.f16.sagemaker-ignore"
+        arrays = feature_maps(folder, keys, encodes, out, weights, context.stopping)
+        variants = []
+        for number in range(1, hp.variants + 1):
+            log.info("variant %d of %d of the pictures", number, hp.variants)
+            out = context.checkpoints / f"feature_maps.{number}.f16.sagemaker-ignore"
+            fingerprint = f"{weights} variant {number} mirror {hp.mirror}"
+            vary = _vary(number, hp.mirror)
+            variants.append(feature_maps(folder, keys, encodes, out, fingerprint, context.stopping, vary).arrays)
     return replace(arrays, variants=tuple(variants))
+
+
+def _vary(number: int, mirror: bool) -> Callable[[Pixels], Pixels]:
+    """The same crops in every job."""
+    generator = torch.Generator().manual_seed(number)
+
+    def vary(pictures: Pixels) -> Pixels:
+        varied: Pixels = crop(torch.from_numpy(pictures), generator, mirror).numpy()
+        return varied
+
+    return vary
