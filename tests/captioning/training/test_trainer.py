@@ -110,7 +110,8 @@ def test_asked_to_end_later_it_leaves_an_artifact_that_was_not_evaluated(job: Ca
     TRAINER.run(context)
     assert open_artifact(context.model).manifest["metrics"]["epochs"] == 0
     assert json.loads((context.output / "metrics.json").read_text())["free_running"] is None
-    assert "not evaluated: the job was asked to end early" in (context.model / "MODEL_CARD.md").read_text()
+    assert "- **not evaluated**: the job was asked to end early" in (context.model / "MODEL_CARD.md").read_text()
+    assert "There is no line to look at" in (context.output / "report.html").read_text()
 
 
 def test_the_training_channel_is_needed(job: Callable[..., TrainingContext]):
