@@ -69,7 +69,7 @@ def test_leaves_an_artifact_with_all_that_serving_needs(done: tuple[Training, En
         "size", "max_labels", "max_label_pieces", "max_text_pieces", "confidence_edges"
     }  # fmt: skip
     assert manifest["preprocessing"]["size"] == 64
-    assert manifest["tokenizer"].keys() == {"file", "vocabulary", "bos", "eos"}
+    assert manifest["tokenizer"].keys() == {"file", "vocabulary", "bos", "eos", "lower_case"}
     assert manifest["decoding"].keys() == {
         "decoder", "encoder_graph", "decoder_graph", "state", "max_tokens", "defaults"
     }  # fmt: skip

@@ -122,6 +122,7 @@ def test_the_language_model_waits_until_the_mapper_has_learned(tmp_path: Path, p
     assert progress.epoch == 2
     mapper = {name for name, _ in start.decoder.named_parameters() if not name.startswith("transformer.")}
     assert changed(at_boundary, start) == mapper
+    assert not any(p.requires_grad or p.grad is not None for p in at_boundary.decoder.pretrained_parameters())
     whole, progress = job.run()
     assert progress.epoch == 4
     assert changed(whole, at_boundary) == {name for name, _ in start.decoder.named_parameters()}

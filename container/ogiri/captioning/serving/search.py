@@ -23,9 +23,9 @@ from ogiri.captioning.serving.state import State
 SEED_BITS = 63
 
 REDRAWS = 2
-"""How often a candidate that came out equal to an earlier one is written anew. Eight candidates of a model of English
-lines differ to 99 % without, and to 100 % with two redraws at the default temperature, to 65 and 83 % at 0.2, where
-that takes 1.6 times as long; four redraws bring 87 %, and take 1.9 times as long."""
+"""How often a candidate that came out equal to an earlier one is written anew; each time takes at most as long as the
+first. Of eight candidates for each of 40 Flickr8k pictures 99.1 % differed without, and all with two, at the default
+temperature; at 0.4 91 and 98 %; at 0.2 65 and 83 %, and 87 % with four."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """A published GPT-2 of the Japanese kind: a folder with config.json, model.safetensors and a SentencePiece model.
 
-Made for rinna/japanese-gpt2-xsmall, -small and -medium. Their tokenizer is SentencePiece's, on lower-cased text; it puts
-a space before a text, which is left out here.
+Made for rinna/japanese-gpt2-xsmall, -small and -medium. Their tokenizer is SentencePiece's, on lower-cased text; it
+puts a space before a text, which is left out here.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ def _use(figures: Mapping[str, Any]) -> str:
     return (
         "Answers a picture, with labels and detected text where they are known, with a short line. Made to amuse: for "
         "people who choose among its lines or read them as a joke. Not made to describe pictures to those who cannot "
-        f"see them, and not to say anything true about a person. An {figures['decoder'].upper()} decoder on "
+        f"see them, and not to say anything true about a person. Decoder {plain(figures['decoder'])} on encoder "
         f"{plain(figures['encoder'])}, {number(figures['vocabulary'])} tokens; trained by ogiri, {figures['created']}."
     )
 
@@ -106,7 +106,7 @@ def _limits(figures: Mapping[str, Any]) -> str:
             "- It says things about pictures that are not so; labels and detected text steer it, right or wrong.",
             f"- Lines have at most {figures['hyperparameters']['max_length']} tokens; pictures are squeezed to "
             f"{figures['hyperparameters']['image_size']} pixels a side, so small things and small print are lost.",
-            "- `banned_words` of a request keep words out of a line; nothing else filters what it writes.",
+            "- `banned_words`, of the training and of a request, keep words out of a line; nothing else filters it.",
         ]
     )
 
