@@ -33,6 +33,11 @@ COPY container/ /opt/program/
 # Compiled now: a read-only root file system could not keep what every start would compile again.
 RUN python3 -m compileall -q /opt/program
 
+# What a training job's report says that it was made with; last, so that a new commit rebuilds nothing else.
+ARG OGIRI_IMAGE=""
+ARG OGIRI_COMMIT=""
+ENV OGIRI_IMAGE=${OGIRI_IMAGE} OGIRI_COMMIT=${OGIRI_COMMIT}
+
 # No ENTRYPOINT: SageMaker's `train` and `serve` replace the command, and both are executables on PATH.
 EXPOSE 8080
 CMD ["serve"]

@@ -27,7 +27,9 @@ registry="$account.dkr.ecr.$region.$suffix"
 
 cd "$(dirname "$0")"
 echo "building $image"
-DOCKER_BUILDKIT=1 docker build -t "$image" .
+commit=$(git describe --always --dirty=+ --exclude='*' 2>/dev/null || true)
+DOCKER_BUILDKIT=1 docker build -t "$image" \
+  --build-arg OGIRI_IMAGE="$registry/$image:$tag" --build-arg OGIRI_COMMIT="$commit" .
 
 if ! aws ecr describe-repositories --region "$region" --repository-names "$image" >/dev/null 2>&1; then
   echo "creating the repository $image in $region"

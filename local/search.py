@@ -195,12 +195,16 @@ def _has_ended(trial: FrozenTrial) -> bool:
 
 def _trial(trial: FrozenTrial, maximize: bool) -> Trial:
     curve = [trial.intermediate_values[step] for step in sorted(trial.intermediate_values)]
-    failed = FAILED in trial.user_attrs
+    best, state = (max if maximize else min)(curve, default=None), "given up"
+    if trial.state == TrialState.COMPLETE:
+        best, state = trial.value, "done"
+    elif FAILED in trial.user_attrs:
+        best, state = None, "failed"
     return Trial(
         number=trial.number,
         values=trial.user_attrs[VALUES],
         curve=curve,
-        best=None if failed else (max if maximize else min)(curve, default=None),
-        state="failed" if failed else "given up" if trial.state == TrialState.PRUNED else "done",
+        best=best,
+        state=state,
         seconds=trial.duration.total_seconds() if trial.duration else 0.0,
     )

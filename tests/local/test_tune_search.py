@@ -92,6 +92,14 @@ def test_a_trial_behind_the_others_is_given_up_and_its_job_ended(tmp_path: Path)
     assert run(found, rising).state == "done"
 
 
+def test_of_a_loss_the_higher_is_behind(tmp_path: Path):
+    found = search(tmp_path, "validation_loss")
+    for _ in range(FREE_TRIALS):
+        run(found, [-3] * EPOCHS)
+    assert run(found, [-2] * EPOCHS).state == "done"
+    assert run(found, [-4] * EPOCHS).state == "given up"
+
+
 def test_the_first_trials_are_never_given_up(tmp_path: Path):
     found = search(tmp_path)
     for value in (0.9, 0.5, 0.1):

@@ -284,7 +284,7 @@ def test_every_level_of_every_control_makes_a_difference(decoder: GPT2Decoder):
 
 def test_levels_of_a_score_are_no_levels_of_a_length(decoder: GPT2Decoder):
     other = make_decoder()
-    other.control.weight[1 : LEVELS[0] + 1] += 1
+    other.control.weight[1 : LEVELS[0] + 1] *= -1
     for controls, same in (([0, 1], True), ([0, 3], True), ([1, 0], False), ([5, 0], False)):
         pair = [logits_of(each, [], [], [], controls) for each in (decoder, other)]
         assert (difference(*pair) < 1e-5) == same
