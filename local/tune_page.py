@@ -113,7 +113,8 @@ def _curves(page: Page) -> str:
     """A line for each trial, the best one's on top."""
     width, height = CHART
     last = max(len(trial.curve) for trial in page.trials)
-    place = _scale([value for trial in page.trials for value in trial.curve], height)
+    every = [value for trial in page.trials for value in trial.curve]
+    place = _scale(every, height)
     lines = [
         f'<polyline class="{_kind(page, trial)}" points="'
         + " ".join(f"{width * n / max(1, last - 1):.1f},{place(value):.1f}" for n, value in enumerate(trial.curve))
@@ -121,7 +122,10 @@ def _curves(page: Page) -> str:
         for trial in sorted(page.trials, key=lambda trial: trial.number == page.best.number)
         if len(trial.curve) > 1
     ]
-    return f'<svg viewBox="-4 -4 {width + 8} {height + 8}" role="img" aria-label="by epoch">{"".join(lines)}</svg>'
+    return (
+        f'<svg viewBox="-4 -4 {width + 8} {height + 8}" role="img" aria-label="by epoch">{"".join(lines)}</svg>'
+        f"<p>From {min(every):.4g} at the bottom to {max(every):.4g}, over {last} epochs; the best trial in colour.</p>"
+    )
 
 
 def _plots(page: Page) -> str:

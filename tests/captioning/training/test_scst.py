@@ -9,9 +9,10 @@ from ogiri.captioning.model.decoder import Decoder, Prefix, State, StateSpec
 from ogiri.captioning.training import fit
 from ogiri.captioning.training.cider import CiderD
 from ogiri.captioning.training.examples import IGNORED
+from ogiri.captioning.training.fingerprint import job_fingerprint
 from ogiri.captioning.training.metrics import segment
 from ogiri.captioning.training.scst import DRAWN_LINES, Drawn, SelfCritical, advantages, draw, picture_batches
-from tests.captioning.training.small import Job, hyperparameters
+from tests.captioning.training.small import Job, hyperparameters, small_encoder
 
 BOS, EOS, VOCABULARY = 1, 2, 6
 SHARES = torch.tensor([0.0, 0.0, 0.2, 0.5, 0.0, 0.3])
@@ -172,3 +173,15 @@ def test_resumes_to_the_same_weights_wherever_it_was_stopped(
     assert again.best_epoch == progress.best_epoch
     for name, value in whole.state_dict()["decoder"].items():
         assert torch.equal(value, resumed.state_dict()["decoder"][name]), name
+
+
+def test_a_job_that_ended_without_it_goes_on_to_it(tmp_path: Path):
+    values = {"epochs": 2, "scst_learning_rate": 0.003, "batch_size": 40}
+    job = Job(tmp_path, hyperparameters(**values))
+    job.run()
+    later = Job(tmp_path, hyperparameters(scst_epochs=1, **values))
+    encoder = small_encoder()
+    assert job_fingerprint(job.hp, job.dataset, encoder) == job_fingerprint(later.hp, later.dataset, encoder)
+    _, progress = later.run()
+    assert [("train_loss" in epoch) for epoch in progress.history] == [True, True, False]
+    assert len(later.reported) == 1

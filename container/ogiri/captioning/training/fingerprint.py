@@ -11,6 +11,10 @@ from ogiri.captioning.training.dataset import Dataset
 from ogiri.captioning.training.hyperparameters import CaptionHyperparameters
 
 
+LATER = ("scst_epochs", "scst_learning_rate")
+"""What changes nothing before self-critical training begins: a job that ended without it can go on to it."""
+
+
 def weights_fingerprint(encoder: Encoder) -> str:
     """Of an encoder's name, picture size and weights: feature maps of another one are not used."""
     digest = hashlib.sha256(f"{encoder.name} {encoder.size}".encode())
@@ -39,7 +43,8 @@ def job_fingerprint(hp: CaptionHyperparameters, dataset: Dataset, encoder: Encod
         encoder: as training begins.
         language_model: the fingerprint of its weights, where there is one.
     """
-    digest = hashlib.sha256(json.dumps(dataclasses.asdict(hp), sort_keys=True).encode())
+    decisive = {name: value for name, value in dataclasses.asdict(hp).items() if name not in LATER}
+    digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode())
     digest.update(weights_fingerprint(encoder).encode())
     digest.update(language_model.encode())
     digest.update(dataset.tokenizer.model)
