@@ -10,7 +10,6 @@ from ogiri.captioning.model.encoder import Encoder
 from ogiri.captioning.training.dataset import Dataset
 from ogiri.captioning.training.hyperparameters import CaptionHyperparameters
 
-
 LATER = ("scst_epochs", "scst_learning_rate")
 """What changes nothing before self-critical training begins: a job that ended without it can go on to it."""
 
