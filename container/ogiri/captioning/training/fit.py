@@ -55,7 +55,8 @@ def _run_stage(model: Model, work: Fitting, progress: Progress, stage: Stage) ->
     last, figure = hp.epochs, hp.select_by
     if progress.stage == SELF_CRITICAL:
         last, figure = progress.stage_began + hp.scst_epochs, "cider"
-        run_epoch = SelfCritical(work.train_references, work.tokenizer, hp.counted, hp.max_length).epoch
+        longest = max(len(line) for line in work.train.lines) + 1
+        run_epoch = SelfCritical(work.train_references, work.tokenizer, hp.counted, longest).epoch
     saved_at, saved_epoch = time.monotonic(), progress.epoch
     while progress.epoch < last and not work.stopping() and not _ran_out_of_patience(progress, hp.patience):
         try:

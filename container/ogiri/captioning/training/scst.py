@@ -137,22 +137,28 @@ def draw(decoder: Decoder, prefix: Prefix, lines: int, tokenizer: Tokenizer, max
         max_tokens: of a line, its end counted.
     """
     pictures, device = prefix.map.shape[0], prefix.map.device
-    tokens = torch.full((pictures, 1), tokenizer.bos, dtype=torch.int64, device=device)
-    logits, state = decoder.advance(tokens, prefix, decoder.initial_state(pictures, device))
+    begin = torch.full((pictures, 1), tokenizer.bos, dtype=torch.int64, device=device)
+    logits, state = decoder.advance(begin, prefix, decoder.initial_state(pictures, device))
+    rows = torch.arange(pictures * lines, device=device)  # that are still written; the others cost nothing any more
     state = {name: value.repeat_interleave(lines, 0) for name, value in state.items()}
-    logits = logits.repeat_interleave(lines, 0)
-    empty = _repeated(prefix.emptied(), lines)
-    steps, done = [tokens.repeat_interleave(lines, 0)], torch.zeros(pictures * lines, dtype=torch.bool, device=device)
-    targets = []
-    for _ in range(max_tokens):
+    logits, empty = logits.repeat_interleave(lines, 0), _repeated(prefix.emptied(), lines)
+    targets = torch.full((len(rows), max_tokens), IGNORED, dtype=torch.int64, device=device)
+    for step in range(max_tokens):
         chosen = torch.multinomial(logits[:, -1].float().softmax(-1), 1)
-        targets.append(chosen.masked_fill(done[:, None], IGNORED))
-        done = done | (chosen[:, 0] == tokenizer.eos)
-        if bool(done.all()):
+        targets[rows, step] = chosen[:, 0]
+        live = (chosen[:, 0] != tokenizer.eos).nonzero()[:, 0]
+        if len(live) == 0 or step == max_tokens - 1:
             break
-        steps.append(chosen)
-        logits, state = decoder.advance(chosen, empty, state)
-    return Drawn(torch.cat(steps[: len(targets)], 1), torch.cat(targets, 1))
+        rows, chosen, empty = rows[live], chosen[live], _rows(empty, live)
+        logits, state = decoder.advance(chosen, empty, {name: value[live] for name, value in state.items()})
+    targets = targets[:, : step + 1]
+    tokens = targets.masked_fill(targets == IGNORED, tokenizer.eos).roll(1, 1)
+    tokens[:, 0] = tokenizer.bos
+    return Drawn(tokens, targets)
+
+
+def _rows(prefix: Prefix, which: Tensor) -> Prefix:
+    return Prefix(**{name: value[which] for name, value in vars(prefix).items() if isinstance(value, Tensor)})
 
 
 def _repeated(prefix: Prefix, lines: int) -> Prefix:
