@@ -11,7 +11,7 @@ from ogiri.captioning.training.cider import CiderD
 from ogiri.captioning.training.examples import IGNORED
 from ogiri.captioning.training.fingerprint import job_fingerprint
 from ogiri.captioning.training.metrics import segment
-from ogiri.captioning.training.scst import DRAWN_LINES, Drawn, SelfCritical, advantages, draw, picture_batches
+from ogiri.captioning.training.scst import DRAWN_LINES, END, Drawn, SelfCritical, advantages, draw, picture_batches
 from tests.captioning.training.small import Job, hyperparameters, small_encoder
 
 BOS, EOS, VOCABULARY = 1, 2, 6
@@ -95,11 +95,26 @@ def test_the_reward_is_the_cider_of_the_text(tmp_path: Path):
     targets = torch.tensor([[*line, tokenizer.eos] + [IGNORED] * (width - len(line) - 1) for line in lines])
     critic = SelfCritical(part.references, tokenizer, "character", 20)
     rewards = critic.rewards(np.array([3]), Drawn(targets, targets))
-    cider = CiderD([[segment(line, "character") for line in lines] for lines in part.references])
-    expected = [cider.score(3, segment(tokenizer.decode(line), "character")) for line in lines]
+    cider = CiderD([[[*segment(line, "character"), END] for line in lines] for lines in part.references])
+    expected = [cider.score(3, [*segment(tokenizer.decode(line), "character"), END]) for line in lines]
     assert rewards.shape == (1, DRAWN_LINES)
     assert rewards[0].tolist() == pytest.approx(expected)
-    assert expected[0] > expected[2] >= expected[3] == 0
+    assert expected[0] > expected[2] >= expected[3]
+
+
+def test_a_line_that_breaks_off_earns_less_than_one_that_ends(tmp_path: Path):
+    part = Job(tmp_path, hyperparameters()).dataset.train
+    tokenizer = Job(tmp_path, hyperparameters()).dataset.tokenizer
+    whole = part.references[0][0]
+    lines = [tokenizer.encode(text) for text in (whole, whole[:-1], whole, whole, whole)]
+    width = max(map(len, lines)) + 1
+    targets = torch.tensor([[*line, tokenizer.eos] + [IGNORED] * (width - len(line) - 1) for line in lines])
+    rewards = SelfCritical([[whole], *part.references[1:]], tokenizer, "character", 20).rewards(
+        np.array([0]), Drawn(targets, targets)
+    )[0]
+    bare = CiderD([[segment(whole, "character")], *[[segment(x, "character") for x in r] for r in part.references[1:]]])
+    broken = bare.score(0, segment(whole[:-1], "character")) / bare.score(0, segment(whole, "character"))
+    assert rewards[1] / rewards[0] < broken
 
 
 def test_likely_lines_of_high_reward_become_likelier(tmp_path: Path):

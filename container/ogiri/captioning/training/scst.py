@@ -26,6 +26,7 @@ from ogiri.captioning.training.precision import autocast
 from ogiri.captioning.training.stage import Mean, Stage, batches_of_epoch
 
 DRAWN_LINES = 5  # a picture and step
+END = "\n"  # no token of a segmented line
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,8 @@ class SelfCritical:
         self, references: Sequence[Sequence[str]], tokenizer: Tokenizer, kind: Tokens, max_tokens: int
     ) -> None:
         """Args: references: lines of each training picture; kind: what CIDEr-D counts; max_tokens: of a drawn line."""
-        self._cider = CiderD([[segment(line, kind) for line in lines] for lines in references])
         self._tokenizer, self._kind, self._max_tokens = tokenizer, kind, max_tokens
+        self._cider = CiderD([[self._counted(line) for line in lines] for lines in references])
 
     def epoch(self, model: Model, work: Fitting, progress: Progress, stage: Stage) -> dict[str, float]:
         """Take every training picture once.
@@ -93,13 +94,17 @@ class SelfCritical:
         return Loss(-(weight * chosen).mean(), float(rewards.mean()))
 
     def rewards(self, pictures: npt.NDArray[np.int64], drawn: Drawn) -> Tensor:
-        """CIDEr-D of each line: (pictures, lines)."""
+        """CIDEr-D of each line, its end counted as a token: (pictures, lines)."""
         texts = [self._tokenizer.decode(line) for line in drawn.lines(self._tokenizer.eos)]
         scores = [
-            self._cider.score(int(picture), segment(text, self._kind))
+            self._cider.score(int(picture), self._counted(text))
             for picture, text in zip(np.repeat(pictures, DRAWN_LINES), texts, strict=True)
         ]
         return torch.tensor(scores).reshape(len(pictures), DRAWN_LINES)
+
+    def _counted(self, text: str) -> list[str]:
+        """What is counted of a line, its end too: else "a man in a" would do, all of which stands in longer lines."""
+        return [*segment(text, self._kind), END]
 
 
 @dataclass(frozen=True)
