@@ -18,7 +18,7 @@ from ogiri.artifact import open_artifact
 from tests.contract.training import drawn
 
 PICTURES = 12
-SECONDS = 240
+SECONDS = 600
 
 
 @pytest.fixture(scope="module")

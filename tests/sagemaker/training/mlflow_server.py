@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any
 import requests
 
 from local.process import running
+from tests.contract.server import free_port
 
 TIMEOUT_SECONDS = 30
 
@@ -74,9 +74,3 @@ def mlflow_server(folder: Path, port: int | None = None) -> Iterator[MlflowServe
 
     with running([*command, "mlflow.server:app"], log=folder / "mlflow.log", ready=ready, environment=environment):
         yield server
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

@@ -14,7 +14,8 @@ import pytest
 
 from ogiri.artifact import open_artifact
 from ogiri.sagemaker.training import tracking
-from tests.sagemaker.training.mlflow_server import MlflowServer, free_port, mlflow_server
+from tests.contract.server import free_port, wait_until
+from tests.sagemaker.training.mlflow_server import MlflowServer, mlflow_server
 from tests.sagemaker.training.toy_job import TIMEOUT_SECONDS, Job
 
 ARN = "arn:aws:sagemaker:ap-northeast-1:123456789012:mlflow-tracking-server/ours"
@@ -32,7 +33,8 @@ def job(tmp_path: Path) -> Job:
 
 
 def tracked(uri: str, name: str, **environment: str) -> dict[str, str]:
-    return {"MLFLOW_TRACKING_URI": uri, "TRAINING_JOB_NAME": name, "NO_PROXY": "127.0.0.1", **environment}
+    patient = {"MLFLOW_HTTP_REQUEST_TIMEOUT": str(TIMEOUT_SECONDS), "NO_PROXY": "127.0.0.1"}
+    return {"MLFLOW_TRACKING_URI": uri, "TRAINING_JOB_NAME": name, **patient, **environment}
 
 
 def assert_never_warned(err: str) -> None:
@@ -73,6 +75,7 @@ def test_a_stopped_job_is_a_killed_run_that_goes_on_when_the_job_is_restarted(jo
     job.config("hyperparameters", {"task": "toy", "behaviour": "wait"})
     process = job.start(**environment)
     assert process.stdout.readline() == "started=1;\n"
+    wait_until((job.base / "checkpoints" / "mlflow_run.json").exists, "the run has begun", TIMEOUT_SECONDS)
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=TIMEOUT_SECONDS)
     assert process.returncode == 0, err

@@ -12,7 +12,7 @@ from ogiri.parameter import parameter
 from ogiri.sagemaker.training import signals
 from ogiri.task import PlatformError, TrainingContext, UserError
 
-PATIENCE_SECONDS = 20  # a test that forgets its signal fails, it does not hang
+PATIENCE_SECONDS = 50  # a test that forgets its signal fails, it does not hang
 
 
 def until_stopped(stopping):

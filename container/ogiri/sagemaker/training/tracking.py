@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 DEFAULT_EXPERIMENT = "ogiri"
 RUN_FILE = "mlflow_run.json"  # in the folder of checkpoints: a restarted job goes on with its run
-END_SECONDS, STOP_SECONDS = 60.0, 15.0  # that a job waits for the server at its end; one that failed or was stopped
+END_SECONDS, STOP_SECONDS = 60.0, 15.0  # that a job waits for the server at its end; when it was asked to stop
 MAX_ERROR_CHARACTERS = 300
 
 SETTINGS = {
@@ -90,7 +90,7 @@ class TrackedRun:
         files = [path for path in self._files if path.is_file()]
         self._calls.put(functools.partial(_end, status=status, reason=reason, files=files))
         self._calls.put(None)
-        seconds = END_SECONDS if status == "FINISHED" else STOP_SECONDS
+        seconds = STOP_SECONDS if status == "KILLED" else END_SECONDS
         self._thread.join(seconds)
         if self._thread.is_alive():
             _log.warning("MLflow at %s has not taken everything within %g s: the rest is lost", self.shown_uri, seconds)
