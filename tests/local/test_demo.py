@@ -28,7 +28,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         writer.writerow(("image_url", "expected_result", "score"))
         for number, colour in enumerate(COLOURS):
             image = Image.new("RGB", (160, 120), "skyblue")
-            ImageDraw.Draw(image).ellipse((40, 20, 120, 100), fill=colour)
+            left, top = 9 * number, 7 * (number * 5 % 11)  # elsewhere in each: else they would be one for the split
+            ImageDraw.Draw(image).ellipse((left, top, left + 30 + 5 * (number % 4), top + 40), fill=colour)
             image.save(folder / f"{colour}.png")
             writer.writerow((f"{colour}.png", f"{colour}の玉です。投げないでください", number))
             writer.writerow((f"{colour}.png", f"これは{colour}ですか", ""))
