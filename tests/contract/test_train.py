@@ -71,7 +71,7 @@ def test_leaves_an_artifact_with_all_that_serving_needs(done: tuple[Training, En
     assert manifest["preprocessing"]["size"] == 64
     assert manifest["tokenizer"].keys() == {"file", "vocabulary", "bos", "eos", "lower_case"}
     assert manifest["decoding"].keys() == {
-        "decoder", "encoder_graph", "decoder_graph", "state", "max_tokens", "defaults"
+        "decoder", "encoder_graph", "decoder_graph", "state", "max_tokens", "controls", "defaults"
     }  # fmt: skip
     assert manifest["quantization"]["decoder"] in ("int8", "none")
     assert set(METRICS) <= manifest["metrics"].keys()
