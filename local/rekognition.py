@@ -285,6 +285,7 @@ def main() -> None:
     parser.add_argument("--text", choices=("auto", "off"), default="auto", help="read text with Tesseract, or never")
     options = parser.parse_args()
     labels, notice = _labeller(options.pretrained)
+    os.environ["OMP_THREAD_LIMIT"] = "1"  # Tesseract's threads wait for each other more than they read
     reader = Reader(enabled=options.text == "auto")
     with _Server(options.port, StandIn(labels, reader, boto3.client("s3"))) as server:
         print(notice, reader.describe(), f"listening on http://127.0.0.1:{server.server_port}", sep="\n", flush=True)

@@ -64,7 +64,6 @@ class Reader:
     """Reads Japanese and English as far as Tesseract's languages are installed; without Tesseract it finds nothing."""
 
     def __init__(self, *, enabled: bool = True) -> None:
-        os.environ["OMP_THREAD_LIMIT"] = "1"  # Tesseract's threads wait for each other more than they read
         self.languages = _languages() if enabled else ()
         self._cores = threading.BoundedSemaphore(os.cpu_count() or 1)
 
