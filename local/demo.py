@@ -16,11 +16,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from local import job, program, stage
-from local.endpoint import pack, serving, unpack
+from local.endpoint import serving, unpack
 from local.folders import Folders
 from local.options import Options, parse
 from local.page import Answered, Page, render
 from local.step import Steps
+from ogiri import artifact
 from ogiri_aws.ingest import Report
 
 
@@ -44,9 +45,9 @@ def demo(options: Options) -> None:
         with steps.step("Train: container/train") as step:
             stage.train(options, folders, aws, step)
     with steps.step("Pack model.tar.gz, and unpack it as SageMaker does") as step:
-        size = pack(folders.training / "model", folders.archive)
+        artifact.pack(folders.training / "model", folders.archive)
         unpack(folders.archive, folders.hosting)
-        step.result = f"{size / 1e6:.1f} MB"
+        step.result = f"{folders.archive.stat().st_size / 1e6:.1f} MB"
     with contextlib.ExitStack() as hosting:
         with steps.step("Serve: container/serve behind nginx, until /ping says 200") as step:
             started = serving(folders.hosting, os.environ, folders.log("serve"))

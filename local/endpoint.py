@@ -7,7 +7,6 @@ import contextlib
 import json
 import shutil
 import socket
-import tarfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -17,6 +16,7 @@ from typing import Any
 
 from local.job import ROOT, container_environment
 from local.process import running
+from ogiri import artifact
 
 START_SECONDS = 120.0
 STOP_SECONDS = 30.0  # SageMaker's own patience
@@ -54,21 +54,10 @@ class Endpoint:
             raise EndpointError(f"/invocations did not answer: {error}") from error
 
 
-def pack(model: Path, archive: Path) -> int:
-    """Make `model.tar.gz` of a model folder, its files at the top; returns its bytes."""
-    with tarfile.open(archive, "w:gz", compresslevel=6) as tar:
-        for path in sorted(model.iterdir()):
-            tar.add(path, arcname=path.name)
-    return archive.stat().st_size
-
-
 def unpack(archive: Path, base: Path) -> None:
     """Make a fresh /opt/ml with the archive's files in `model/`; whatever is there is removed."""
     shutil.rmtree(base, ignore_errors=True)
-    model = base / "model"
-    model.mkdir(parents=True)
-    with tarfile.open(archive) as tar:
-        tar.extractall(model, filter="data")
+    artifact.unpack(archive, base / "model")
 
 
 @contextlib.contextmanager
