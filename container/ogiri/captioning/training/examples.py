@@ -173,6 +173,20 @@ def collate(
     )
 
 
+def batch_as_served(examples: Examples, pictures: npt.NDArray[np.int64], lines: int = 1) -> Batch:
+    """Each picture `lines` times with all that is known of it, and no line yet: `lines` of the batch are pictures."""
+    nothing, repeated = torch.zeros(0), np.repeat(pictures, lines)
+    return Batch(
+        pictures=examples.picture_batch(pictures),
+        row_picture=torch.arange(len(pictures)).repeat_interleave(lines),
+        prefix=as_prefix([examples.conditions[picture] for picture in repeated.tolist()]),
+        tokens=nothing,
+        targets=nothing,
+        weights=nothing,
+        lines=repeated,
+    )
+
+
 def as_prefix(conditions: Sequence[Conditions], picture_known: Tensor | None = None) -> Prefix:
     """The prefix of a batch, its map still empty."""
     stacked = stack_conditions(conditions)

@@ -18,7 +18,7 @@ from torch.nn import functional
 from ogiri.captioning.model.decoder import Decoder, Prefix
 from ogiri.captioning.model.tokenizer import Tokenizer
 from ogiri.captioning.training.cider import CiderD
-from ogiri.captioning.training.examples import IGNORED, Batch, Examples, as_prefix
+from ogiri.captioning.training.examples import IGNORED, Examples, batch_as_served
 from ogiri.captioning.training.fitting import Fitting, Progress
 from ogiri.captioning.training.metrics import Tokens, segment
 from ogiri.captioning.training.model import Model
@@ -84,10 +84,10 @@ class SelfCritical:
     def loss(self, model: Model, examples: Examples, pictures: npt.NDArray[np.int64], device: torch.device) -> Loss:
         """The loss whose gradient raises the reward of lines for some pictures, (batch,) indices into `examples`."""
         with torch.no_grad():
-            prefix = model.prefix(_batch(examples, pictures, 1), device)
+            prefix = model.prefix(batch_as_served(examples, pictures), device)
             drawn = draw(model.decoder, prefix, DRAWN_LINES, self._tokenizer, self._max_tokens)
         rewards = self.rewards(pictures, drawn)
-        logits = model.decoder(model.prefix(_batch(examples, pictures, DRAWN_LINES), device), drawn.tokens)
+        logits = model.decoder(model.prefix(batch_as_served(examples, pictures, DRAWN_LINES), device), drawn.tokens)
         known = drawn.targets != IGNORED
         chosen = functional.log_softmax(logits[known].float(), -1).gather(-1, drawn.targets[known][:, None])[:, 0]
         weight = advantages(rewards).reshape(-1, 1).to(device).expand_as(drawn.targets)[known]
@@ -146,7 +146,7 @@ def draw(decoder: Decoder, prefix: Prefix, lines: int, tokenizer: Tokenizer, max
     logits, state = decoder.advance(begin, prefix, decoder.initial_state(pictures, device))
     rows = torch.arange(pictures * lines, device=device)  # that are still written; the others cost nothing any more
     state = {name: value.repeat_interleave(lines, 0) for name, value in state.items()}
-    logits, empty = logits.repeat_interleave(lines, 0), _repeated(prefix.emptied(), lines)
+    logits, empty = logits.repeat_interleave(lines, 0), _rows(prefix.emptied(), rows // lines)
     targets = torch.full((len(rows), max_tokens), IGNORED, dtype=torch.int64, device=device)
     for step in range(max_tokens):
         chosen = torch.multinomial(logits[:, -1].float().softmax(-1), 1)
@@ -164,22 +164,3 @@ def draw(decoder: Decoder, prefix: Prefix, lines: int, tokenizer: Tokenizer, max
 
 def _rows(prefix: Prefix, which: Tensor) -> Prefix:
     return Prefix(**{name: value[which] for name, value in vars(prefix).items() if isinstance(value, Tensor)})
-
-
-def _repeated(prefix: Prefix, lines: int) -> Prefix:
-    parts = {name: value for name, value in vars(prefix).items() if isinstance(value, Tensor)}
-    return Prefix(**{name: value.repeat_interleave(lines, 0) for name, value in parts.items()})
-
-
-def _batch(examples: Examples, pictures: npt.NDArray[np.int64], lines: int) -> Batch:
-    """Each picture `lines` times, with all that is known of it, as it is served."""
-    nothing = torch.zeros(0)
-    return Batch(
-        pictures=examples.picture_batch(pictures),
-        row_picture=torch.arange(len(pictures)).repeat_interleave(lines),
-        prefix=as_prefix([examples.conditions[p] for p in np.repeat(pictures, lines).tolist()]),
-        tokens=nothing,
-        targets=nothing,
-        weights=nothing,
-        lines=np.repeat(pictures, lines),
-    )

@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional
 
 from ogiri.captioning.model.decoder import greedy
-from ogiri.captioning.training.examples import IGNORED, Batch, as_prefix, collate, sequential
+from ogiri.captioning.training.examples import IGNORED, batch_as_served, collate, sequential
 from ogiri.captioning.training.fitting import Fitting
 from ogiri.captioning.training.metrics import caption_scores
 from ogiri.captioning.training.model import Model
@@ -60,15 +60,6 @@ def preview(model: Model, work: Fitting, pictures: int) -> list[list[int]]:
     """Greedy lines for the first held-out pictures."""
     hp, tokenizer, lines = work.hyperparameters, work.tokenizer, []
     for rows in sequential(pictures, 64):
-        batch = Batch(
-            pictures=work.validation.picture_batch(rows),
-            row_picture=torch.arange(len(rows)),
-            prefix=as_prefix([work.validation.conditions[row] for row in rows]),
-            tokens=torch.zeros(0),
-            targets=torch.zeros(0),
-            weights=torch.zeros(0),
-            lines=rows,
-        )
-        prefix = model.prefix(batch, work.device)
+        prefix = model.prefix(batch_as_served(work.validation, rows), work.device)
         lines += greedy(model.decoder, prefix, tokenizer.bos, tokenizer.eos, hp.max_length)
     return lines
