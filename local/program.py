@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import traceback
 from collections.abc import Callable
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local import job, stage
+from local import interruption, job, stage
 from local.endpoint import EndpointError
 from local.options import OptionError
 from local.process import ProcessError
@@ -37,8 +36,7 @@ def run(name: str, action: Callable[[], None], *expected: type[Exception]) -> in
         action: what the program does.
         expected: errors beside the usual ones whose message says it all.
     """
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
+    interruption.install()
     known: tuple[type[Exception], ...] = (*_EXPECTED, *expected)
     try:
         action()
@@ -52,9 +50,3 @@ def run(name: str, action: Callable[[], None], *expected: type[Exception]) -> in
         traceback.print_exc()
         return 1
     return 0
-
-
-def _interrupt(_number: int, _frame: object) -> None:
-    for again in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(again, signal.SIG_IGN)  # or a second Ctrl-C would leave servers behind
-    raise KeyboardInterrupt

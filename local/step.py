@@ -10,6 +10,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from local import interruption
+
 QUARTERS = 4  # progress lines of a long step where there is no terminal
 LONG = 40  # units of work
 
@@ -29,6 +31,7 @@ class Step:
 
     def progress(self, done: int, total: int, note: str = "") -> None:
         """Show how far the step is: a bar on a terminal, now and then a line elsewhere."""
+        interruption.check()
         if sys.stderr.isatty():
             if self._bar is None:
                 self._bar = tqdm(
@@ -58,6 +61,7 @@ class Steps:
     @contextlib.contextmanager
     def step(self, title: str) -> Iterator[Step]:
         """Announce a step, and say at its end what came of it and how long it took."""
+        interruption.check()
         print(f"[{len(self.seconds) + 1}/{self._total}] {title}", flush=True)
         step = Step()
         started = time.monotonic()

@@ -18,6 +18,7 @@ from ogiri.captioning.model.encoder import Encoder
 from ogiri.captioning.model.lstm import LSTMDecoder
 from ogiri.captioning.serving.captioner import open_captioner
 from ogiri.captioning.serving.parameters import Parameters
+from ogiri.captioning.training import quality
 from ogiri.captioning.training.publish import Described, publish_graphs, publish_manifest, save_weights
 from tests.captioning.training.small import Job, gate_lines, small_encoder
 
@@ -143,6 +144,26 @@ def test_an_encoder_graph_that_differs_from_training_ends_the_job(
     encoder.trunk = Growing(encoder.trunk)
     with pytest.raises(RuntimeError, match=r"the float32 encoder graph differs from torch by "):
         publish(tmp_path, encoder, decoder, trained)
+
+
+@pytest.mark.parametrize("rounding", [1e-6, 1e-2])
+def test_an_encoder_graph_that_differs_by_rounding_alone_is_shipped(
+    trained: Job,
+    encoder: Encoder,
+    decoder: Decoder,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    rounding: float,
+):
+    monkeypatch.setattr(quality, "encoder_difference", lambda *_: 2e-4)
+    monkeypatch.setattr(quality, "encoder_rounding", lambda *_: rounding)
+    if rounding < 1e-5:
+        with pytest.raises(RuntimeError, match=r"the float32 encoder graph differs from torch by 2\.0e-04"):
+            publish(tmp_path, encoder, decoder, trained)
+    else:
+        assert publish(tmp_path, encoder, decoder, trained)["parity"]["encoder"] == 2e-4
+    assert f"rounding to float32 is {rounding:.1e}" in caplog.text
 
 
 def test_an_artifact_opens_and_writes_lines(trained: Job, encoder: Encoder, decoder: LSTMDecoder, tmp_path: Path):

@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional
 
 from ogiri.captioning.model.decoder import Decoder
+from ogiri.captioning.model.encoder import Encoder
 from ogiri.captioning.serving.engine import Engine
 from ogiri.captioning.training.examples import IGNORED, collate
 from ogiri.captioning.training.export import export_encoder
@@ -16,6 +18,7 @@ from ogiri.captioning.training.quality import (
     compare,
     decoder_difference,
     encoder_difference,
+    encoder_rounding,
     line_nats,
     nats_per_token,
 )
@@ -123,6 +126,20 @@ def test_an_encoder_that_differs_from_its_graph_is_seen(decoder: Decoder, tmp_pa
     graph = Engine(tmp_path / "float32.onnx", states(decoder), tmp_path / "encoder.onnx")
     pictures = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
     assert encoder_difference(encoder, graph, pictures) <= 1e-5
+    assert encoder_rounding(encoder, pictures) <= 1e-5
     with torch.no_grad():
         encoder.mean += 0.001
     assert encoder_difference(encoder, graph, pictures) > 1e-4
+    assert encoder_rounding(encoder, pictures) <= 1e-5
+
+
+def test_the_rounding_of_an_encoder_that_magnifies_is_seen():
+    torch.manual_seed(0)
+    pictures = np.full((3, 32, 32, 3), 128, np.uint8)
+    pictures[:, 3, 5, 1] = 127, 128, 129  # hardly anything differs, and batch norm makes it one standard deviation
+    layers = (nn.Conv2d(3, 8, 8, 8), nn.BatchNorm2d(8, eps=1e-16), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    encoder = Encoder("resnet18", 32, nn.Sequential(*layers, nn.Linear(8, 2)))
+    encoder.settle([torch.from_numpy(pictures)])
+    before = copy.deepcopy(encoder.state_dict())
+    assert encoder_rounding(encoder, pictures) > 1e-5
+    assert all(torch.equal(value, before[name]) for name, value in encoder.state_dict().items())

@@ -84,7 +84,9 @@ def publish_graphs(
     }
     for name, difference in parity.items():
         log.info("the float32 %s graph differs from torch by %.1e", name, difference)
-        if not difference <= quality.PARITY_TOLERANCE:
+        if not difference <= quality.PARITY_TOLERANCE and not (
+            name == "encoder" and _is_rounding(difference, encoder, gate.pictures)
+        ):
             raise RuntimeError(f"the float32 {name} graph differs from torch by {difference:.1e}")
     described: dict[str, Any] = {"decoder": "none", "parity": parity, "nats_per_token": {}}
     described["bytes"] = {"encoder": _size(folder / ENCODER_GRAPH), "decoder_float32": _size(folder / _UNQUANTIZED)}
@@ -94,6 +96,13 @@ def publish_graphs(
     else:
         (folder / _UNQUANTIZED).replace(folder / DECODER_GRAPH)
     return described
+
+
+def _is_rounding(difference: float, encoder: Encoder, pictures: npt.NDArray[np.uint8]) -> bool:
+    """Whether torch's own float32 is about as far from exact as the graph is from torch."""
+    rounding = quality.encoder_rounding(encoder, pictures)
+    log.warning("the encoder's own rounding to float32 is %.1e: it magnifies differences of its pictures", rounding)
+    return difference <= quality.MAX_ROUNDINGS * rounding
 
 
 @dataclass(frozen=True)
