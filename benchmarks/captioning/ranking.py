@@ -30,6 +30,7 @@ from ogiri import picture
 from ogiri.artifact import open_artifact
 from ogiri.captioning.serving import search
 from ogiri.captioning.serving.captioner import Captioner, open_captioner
+from ogiri.captioning.serving.decoding import Start, Task
 from ogiri.captioning.serving.line import Caption
 from ogiri.captioning.serving.parameters import Parameters
 from ogiri.captioning.serving.processors import available_processors
@@ -41,6 +42,7 @@ from ogiri.captioning.serving.ranking import (
     length_debiased,
     relevance,
 )
+from ogiri.captioning.serving.rescoring import Rescoring
 from ogiri.captioning.serving.settings import read_settings
 from ogiri.captioning.training.metrics import Tokens, caption_scores, variety
 from ogiri.record import labels_from
@@ -126,22 +128,40 @@ def write(captioner: Captioner, images: Path, dev: Sequence[Example], size: int,
     )
     conditions = [captioner.conditions(labels_from(example.labels), "") for example in dev]
     began = time.monotonic()
-    pools: list[list[Caption]] = []
-    for start in range(0, len(dev), BATCH):
-        some = conditions[start : start + BATCH]
-        searches, steps = captioner.begin(maps[start : start + BATCH], some, [how] * len(some))
-        for _ in steps:
-            pass
-        pools += [one.pool() for one in searches]
+    writings = [captioner.writing(maps[i][None], known, how) for i, known in enumerate(conditions)]
+    decode(captioner, writings, BATCH)
+    pools = [writing.search.pool() for writing in writings]
     wrote = time.monotonic()
     unconditional: dict[tuple[int, ...], float] = {}
     lines = list(dict.fromkeys(caption.tokens for captions in pools for caption in captions))
-    for start in range(0, len(lines), BATCH * how.pool):
-        rescoring, steps = captioner.begin_rescoring(lines[start : start + BATCH * how.pool])
-        for _ in steps:
-            pass
-        unconditional |= rescoring.means()
+    starts = [captioner.rescoring(lines[start : start + how.pool]) for start in range(0, len(lines), how.pool)]
+    decode(captioner, [Reading(start) for start in starts], BATCH)
+    for start in starts:
+        assert isinstance(start.stepped, Rescoring)
+        unconditional |= start.stepped.means()
     return Written(pools, unconditional, wrote - began, time.monotonic() - wrote)
+
+
+class Reading:
+    """The task of reading some lines."""
+
+    def __init__(self, start: Start) -> None:
+        self._starts = [start]
+
+    def begin(self) -> Start | None:
+        """See `ogiri.captioning.serving.decoding.Task.begin`."""
+        return self._starts.pop() if self._starts else None
+
+
+def decode(captioner: Captioner, tasks: Sequence[Task], side_by_side: int) -> None:
+    """Bring tasks to their end, so many at a time."""
+    decoding, waiting = captioner.decoding(), list(reversed(tasks))
+    while waiting or decoding.tasks:
+        while waiting and decoding.tasks < side_by_side:
+            decoding.add(waiting.pop())
+        for ended in decoding.step():
+            if ended.error is not None:
+                raise ended.error
 
 
 def rankings(unconditional: Unconditional, weights: Sequence[float], exponents: Sequence[float]) -> dict[str, Rank]:

@@ -6,12 +6,13 @@ hyperparameter) decides which. The table holds names, not classes, so that servi
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 TASKS: Mapping[str, tuple[str, str]] = {
     # task: (module with `load(artifact) -> Predictor`, module with `TRAINER: Trainer`)
@@ -45,18 +46,35 @@ class PlatformError(Exception):
 
 
 @dataclass(frozen=True)
+class Part:
+    """One part of a form (`multipart/form-data`).
+
+    Attributes:
+        name: of the field.
+        data: the bytes.
+        filename: None where the part is a plain field and no file.
+    """
+
+    name: str
+    data: bytes
+    filename: str | None = None
+
+
+@dataclass(frozen=True)
 class Body:
-    """One request body as it came in.
+    """One request body as it came in, or one line of it (JSON lines are taken apart before).
 
     Attributes:
         content_type: media type in lower case without its parameters, `image/jpeg`.
-        data: the bytes.
+        data: the bytes; none for a form.
         attributes: the decoded `name=value` pairs of X-Amzn-SageMaker-Custom-Attributes, unknown names included.
+        parts: of a form, in their order.
     """
 
     content_type: str
     data: bytes
     attributes: Mapping[str, str] = field(default_factory=dict)
+    parts: tuple[Part, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -105,23 +123,39 @@ class Deadline:
         return self.at_seconds - time.monotonic()
 
 
+class Answering(Protocol):
+    """A request under way: pieces, then the answer that ends it. A generator is one.
+
+    `next` raises `RequestError` where the request fails, 504 once its deadline has passed for example.
+    """
+
+    def __iter__(self) -> Iterator[Piece | Answer]:
+        """Itself."""
+
+    def __next__(self) -> Piece | Answer:
+        """Wait for what comes next."""
+
+    def close(self) -> None:
+        """Give up what is left of the work; nothing happens where nothing is left."""
+
+
 class Predictor(Protocol):
     """A model that answers requests, loaded from an artifact folder."""
 
     name: str
     """What answers call the model."""
     content_types: tuple[str, ...]
-    """The media types that `parse` takes."""
+    """The media types that `parse` takes. One that takes JSON is asked line by line for JSON lines."""
     parameters: type
     """A dataclass of `ogiri.parameter` fields: what a request may set."""
 
     def parse(self, body: Body) -> Payload:
         """Turn a body into requests; raises `RequestError`."""
 
-    def submit(self, request: Any, deadline: Deadline, cancelled: Callable[[], bool]) -> Iterator[Piece | Answer]:
-        """Answer one request: pieces, then the answer that ends the iterator.
+    def submit(self, request: Any, deadline: Deadline, cancelled: Callable[[], bool]) -> Answering:
+        """Begin to answer a request. The work begins with this call, so that several requests run side by side.
 
-        Raises `RequestError` (status 504) when the deadline passes; stops early when `cancelled()` turns true.
+        It ends early when `cancelled()` turns true, and then has no answer, or when it is closed.
         """
 
     def warm_up(self) -> None:
@@ -134,14 +168,37 @@ class Predictor(Protocol):
         """Give the memory back."""
 
 
+@runtime_checkable
+class Measured(Protocol):
+    """A predictor that counts what it does, for the metrics."""
+
+    def statistics(self) -> Mapping[str, float]:
+        """Counters that only grow, from 0 when the model was loaded: `steps`, `rows`, `tokens`."""
+
+
 def answer(predictor: Predictor, request: Any, deadline: Deadline, cancelled: Callable[[], bool]) -> Answer:
-    """The whole answer to a request: the drained iterator of `Predictor.submit`."""
+    """The whole answer to a request: what `drain` makes of `Predictor.submit`."""
+    return drain(predictor.submit(request, deadline, cancelled))
+
+
+def drain(under_way: Answering) -> Answer:
+    """The answer that ends a request under way.
+
+    Raises:
+        RequestError: it failed, or ended without an answer (503) because it was cancelled.
+    """
     last: Piece | Answer | None = None
-    for part in predictor.submit(request, deadline, cancelled):
-        last = part
+    with contextlib.closing(under_way):
+        for part in under_way:
+            last = part
     if not isinstance(last, Answer):
-        raise RequestError("the request was cancelled before it was answered", "cancelled", 503)
+        raise unanswered()
     return last
+
+
+def unanswered() -> RequestError:
+    """What a request meets that ends without an answer."""
+    return RequestError("the request was cancelled before it was answered", "cancelled", 503)
 
 
 # --- training --------------------------------------------------------------------------------------------------------

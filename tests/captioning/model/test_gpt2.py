@@ -66,7 +66,7 @@ def tokens() -> Tensor:
     return drawn
 
 
-def rows(prefix: Prefix, which: slice) -> Prefix:
+def rows(prefix: Prefix, which: slice | list[int]) -> Prefix:
     return Prefix(**{name: None if value is None else value[which] for name, value in vars(prefix).items()})
 
 
@@ -177,16 +177,35 @@ def test_both_forms_agree_where_a_part_is_missing(
     assert difference(expected, decoder(prefix, tokens)) > 0.01
 
 
-def test_a_step_changes_only_what_is_not_constant(decoder: GPT2Decoder, prefix: Prefix):
+def test_the_caches_grow_by_what_is_known_and_then_by_a_token(decoder: GPT2Decoder, prefix: Prefix):
     _, before = decoder.advance(torch.full((3, 1), BOS), prefix, decoder.initial_state(3))
     _, after = decoder.advance(torch.full((3, 1), 9), prefix.emptied(), before)
     assert [spec.name for spec in decoder.state_specs] == list(before) == list(after)
-    for spec in decoder.state_specs:
-        assert spec.growing is not None
-        grown = after[spec.name].shape[spec.growing] - before[spec.name].shape[spec.growing]
-        assert grown == (0 if spec.constant else 1)
-        assert not spec.constant or torch.equal(before[spec.name], after[spec.name])
-    assert sum(spec.constant for spec in decoder.state_specs) == 2 * decoder.dims.layers + 1
+    known = (prefix.text_pieces >= 0).sum(1) + (prefix.label_pieces[:, :, 0] >= 0).sum(1)
+    assert before["past"].tolist() == (known + prefix.map.shape[1] + prefix.controls.shape[1] + 1).tolist()
+    assert len(set(before["past"].tolist())) > 1  # or nothing was padded
+    assert after["past"].tolist() == (before["past"] + 1).tolist()
+    assert (before["position"].tolist(), after["position"].tolist()) == ([1] * 3, [2] * 3)
+    for name in ("keys.0", "values.0"):
+        assert after[name].shape[2] == before[name].shape[2] + 1 == before["past"].max() + 1
+        for row, past in enumerate(before["past"].tolist()):
+            assert torch.equal(after[name][row, :, :past], before[name][row, :, :past])
+            assert after[name][row, :, past].abs().sum() > 0
+
+
+def test_rows_at_different_steps_go_side_by_side(decoder: GPT2Decoder, prefix: Prefix, tokens: Tensor):
+    begin = torch.full((3, 1), BOS)
+    _, late = decoder.advance(begin, prefix, decoder.initial_state(3))
+    logits, early = decoder.advance(tokens[:, 1:2], prefix.emptied(), late)
+    both = {
+        name: torch.cat(
+            [functional.pad(late[name], (0, 0, 0, 1)) if late[name].dim() == 4 else late[name], early[name]]
+        )
+        for name in late
+    }
+    found, _ = decoder.advance(tokens[:, [1, 2]].T.reshape(6, 1), rows(prefix.emptied(), [0, 1, 2] * 2), both)
+    assert_same(found[:3], logits)
+    assert_same(found[3:], decoder.advance(tokens[:, 2:3], prefix.emptied(), early)[0])
 
 
 def test_no_token_sees_those_after_it(decoder: GPT2Decoder, prefix: Prefix, tokens: Tensor):

@@ -7,20 +7,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ogiri.captioning.model.conditioning import Conditions, stack_conditions
+from ogiri.captioning.model.conditioning import stack_conditions
 from ogiri.captioning.serving.banned import BannedWords
 from ogiri.captioning.serving.beam import LENGTH_EXPONENT, BeamSearch
 from ogiri.captioning.serving.captioner import Captioner
 from ogiri.captioning.serving.engine import Engine
 from ogiri.captioning.serving.line import Caption, Rules
 from ogiri.captioning.serving.parameters import Parameters
-from ogiri.captioning.serving.search import Search, run
+from ogiri.captioning.serving.search import Search
 from ogiri.captioning.serving.vocabulary import Vocabulary
 from tests.captioning.serving import tiny
+from tests.captioning.serving.stepping import BOS, NOTHING, run
 
-BOS, END = 1, 2
+END = 2
 SURFACES = [b"", b"", b"", b"a", b"b"]
-NOTHING = stack_conditions([Conditions(np.zeros((0, 0), int), np.zeros(0, int), np.zeros(0, int))])
 
 
 def engine(folder: Path, seed: int, sharpness: float = 0.4) -> Engine:
@@ -30,9 +30,7 @@ def engine(folder: Path, seed: int, sharpness: float = 0.4) -> Engine:
 
 
 def search(engine: Engine, maps: np.ndarray, one: Search) -> list[Caption]:
-    logits, state = engine.prefill(maps, NOTHING, BOS)
-    for _ in run(engine, logits, state, [one]):
-        pass
+    run(engine, maps, one)
     return one.captions()
 
 
@@ -41,7 +39,7 @@ def rules(min_length: int, max_length: int, *banned: str) -> Rules:
 
 
 def mean_log_probability(engine: Engine, maps: np.ndarray, tokens: tuple[int, ...]) -> float:
-    logits, state = engine.prefill(maps, NOTHING, BOS)
+    logits, state = engine.prefill(maps, stack_conditions([NOTHING]), BOS)
     total = 0.0
     for token in (*tokens, END):
         row = logits[0].astype(np.float64)

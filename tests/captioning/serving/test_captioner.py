@@ -3,7 +3,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from ogiri.captioning.serving.captioner import Captioner, open_captioner
 from ogiri.captioning.serving.line import Caption
 from ogiri.captioning.serving.parameters import Parameters
 from ogiri.captioning.serving.ranking import RANKINGS, RELEVANCE_WEIGHT, best, length_debiased
+from ogiri.captioning.serving.search import Search
 from ogiri.parameter import ParameterError
 from ogiri.record import Label
 from tests.captioning.serving import tiny
@@ -59,6 +60,21 @@ def test_captions_are_as_many_as_asked_best_first_with_the_models_own_score(
         assert caption.text == captioner.tokenizer.decode(caption.tokens).strip() != ""
 
 
+def together(
+    captioner: Captioner, maps: np.ndarray, known: Sequence[Conditions], parameters: Sequence[Parameters]
+) -> list[Search]:
+    """The searches of several pictures that come one after the other, two steps apart."""
+    decoding, writings, late = captioner.decoding(), [], []
+    for picture, how in enumerate(parameters):
+        writings.append(captioner.writing(maps[picture : picture + 1], known[picture], how))
+        decoding.add(writings[-1])
+        late += [decoding.rows for _ in range(2) if not decoding.step()]
+    while decoding.tasks:
+        assert all(ended.error is None for ended in decoding.step())
+    assert max(late) > 1  # or none met another
+    return [writing.search for writing in writings]
+
+
 def test_a_seed_fixes_the_lines(captioner: Captioner, maps: np.ndarray):
     known = captioner.conditions(LABELS, "")
     first, again = (captioner.caption(maps[:1], known, SAMPLED) for _ in range(2))
@@ -75,11 +91,8 @@ def test_a_seed_fixes_a_line_whatever_else_is_in_the_batch(captioner: Captioner,
     known = [captioner.conditions(LABELS[: picture % 3], "猫" * (picture % 2)) for picture in range(8)]
     parameters = [Parameters(seed=picture, num_candidates=1 + picture % 4) for picture in range(8)]
     parameters[5] = Parameters(num_beams=3)
-    searches, steps = captioner.begin(maps, [known[0]] * 8, parameters)
-    for _ in steps:
-        pass
-    for picture, one in enumerate(searches):
-        alone = captioner.caption(maps[picture : picture + 1], known[0], parameters[picture])
+    for picture, one in enumerate(together(captioner, maps, known, parameters)):
+        alone = captioner.caption(maps[picture : picture + 1], known[picture], parameters[picture])
         assert [caption.tokens for caption in one.captions()] == [caption.tokens for caption in alone]
 
 
@@ -100,10 +113,10 @@ def test_many_pictures_get_what_each_gets_alone(captioner: Captioner, maps: np.n
             assert [c.tokens for c in alone] == [c.tokens for c in together[picture]]
 
 
-def test_many_pictures_can_be_stopped_between_batches(captioner: Captioner, maps: np.ndarray):
-    asked = iter([False, True])
+def test_many_pictures_can_be_stopped(captioner: Captioner, maps: np.ndarray):
+    asked = itertools.chain([False] * 3, itertools.repeat(True))
     known = [captioner.conditions((), "")] * 8
-    assert len(captioner.captions(maps, known, SAMPLED, batch=2, stopping=lambda: next(asked))) == 2
+    assert len(captioner.captions(maps, known, SAMPLED, batch=2, stopping=lambda: next(asked))) == 3
 
 
 def test_lengths_and_banned_words_hold(make_captioner: Callable[[int], Captioner], maps: np.ndarray):
@@ -256,10 +269,7 @@ def test_a_ranking_does_not_depend_on_what_else_is_in_the_batch(captioner: Capti
     ]
     parameters[3] = Parameters(num_beams=4, num_candidates=2, ranking=RANKINGS[1])
     parameters[4] = Parameters(seed=1, ranking=RANKINGS[1])
-    searches, steps = captioner.begin(maps, known, parameters)
-    for _ in steps:
-        pass
-    for picture, one in enumerate(searches):
+    for picture, one in enumerate(together(captioner, maps, known, parameters)):
         alone = captioner.caption(maps[picture : picture + 1], known[0], parameters[picture])
         assert [caption.tokens for caption in one.captions()] == [caption.tokens for caption in alone]
 
@@ -268,7 +278,11 @@ def test_a_single_line_is_not_rescored(captioner: Captioner, maps: np.ndarray):
     known = captioner.conditions((), "")
 
     def steps(**how: Any) -> int:
-        return sum(1 for _ in captioner.begin(maps[:1], [known], [Parameters(seed=0, **how)])[1])
+        decoding = captioner.decoding()
+        decoding.add(captioner.writing(maps[:1], known, Parameters(seed=0, **how)))
+        while decoding.tasks:
+            decoding.step()
+        return decoding.steps
 
     assert steps(ranking="relevance") == steps()
     assert steps(ranking="relevance", num_candidates=2) > steps(num_candidates=2)
@@ -315,10 +329,7 @@ def test_what_is_written_anew_does_not_depend_on_what_else_is_in_the_batch(capti
         dataclasses.replace(PEAKED, seed=picture, num_candidates=1 + 2 * picture, ranking=RANKINGS[picture % 3])
         for picture in range(8)
     ]
-    searches, steps = captioner.begin(maps, known, parameters)
-    for _ in steps:
-        pass
-    for picture, one in enumerate(searches):
+    for picture, one in enumerate(together(captioner, maps, known, parameters)):
         alone = captioner.caption(maps[picture : picture + 1], known[0], parameters[picture])
         assert [caption.tokens for caption in one.captions()] == [caption.tokens for caption in alone]
 
@@ -344,9 +355,7 @@ def test_what_is_asked_for_goes_into_the_line(captioner: Captioner, maps: np.nda
 
 def test_each_line_of_a_batch_gets_what_is_asked_of_it(captioner: Captioner, maps: np.ndarray):
     known, parameters = captioner.conditions(LABELS, ""), [Parameters(seed=0, score=score) for score in (None, 0, 4)]
-    searches, steps = captioner.begin(maps[:1], [known] * 3, parameters)
-    for _ in steps:
-        pass
+    searches = together(captioner, np.repeat(maps[:1], 3, axis=0), [known] * 3, parameters)
     alone = [captioner.caption(maps[:1], known, each) for each in parameters]
     assert [[c.tokens for c in one.captions()] for one in searches] == [[c.tokens for c in one] for one in alone]
 

@@ -9,7 +9,7 @@ import pytest
 from ogiri.captioning.model.conditioning import Conditions, stack_conditions
 from ogiri.captioning.serving.captioner import Captioner
 from ogiri.captioning.serving.engine import Engine
-from ogiri.captioning.serving.state import State, StateEntry, concatenate
+from ogiri.captioning.serving.state import StateEntry
 from ogiri.record import Label
 from tests.captioning.serving import tiny
 
@@ -63,32 +63,6 @@ def test_half_precision_maps_are_taken(captioner: Captioner, maps: np.ndarray):
     assert np.allclose(half, full, atol=0.2)
 
 
-def test_states_are_repeated_reordered_and_joined_by_rows(captioner: Captioner, maps: np.ndarray):
-    engine = captioner.engine
-    logits, state = engine.prefill(maps[:2], stack_conditions([conditions(captioner)] * 2), BOS)
-    tokens = logits.argmax(axis=1)
-    expected, _ = engine.step(tokens, state)
-    repeated, _ = engine.step(np.repeat(tokens, 3), state.repeat(3))
-    assert np.allclose(repeated, np.repeat(expected, 3, axis=0), atol=1e-5)
-    reordered, _ = engine.step(tokens[[1, 0, 1]], state.take([1, 0, 1]))
-    assert np.allclose(reordered, expected[[1, 0, 1]], atol=1e-5)
-    joined = concatenate([state.take([1]), state])
-    assert joined.rows == 3
-    assert len(set(joined.prefixes.tolist())) == 3
-    steps, _ = engine.step(tokens[[1, 0, 1]], joined)
-    assert np.allclose(steps, expected[[1, 0, 1]], atol=1e-5)
-
-
-def test_constants_are_copied_only_when_a_row_changes_its_prefix(captioner: Captioner, maps: np.ndarray):
-    _, state = captioner.engine.prefill(maps[:2], stack_conditions([conditions(captioner)] * 2), BOS)
-    beams = state.repeat(2)
-    assert beams.take([1, 0, 3, 3]).constant is beams.constant
-    moved = beams.take([2, 3, 0, 1])
-    assert np.array_equal(moved.constant["context"], beams.constant["context"][[2, 3, 0, 1]])
-    _, after = captioner.engine.step(np.array([5, 6]), state)
-    assert after.constant is state.constant
-
-
 def test_an_engine_says_what_memory_it_needs(captioner: Captioner, tmp_path: Path):
     tiny.save_decoder(tmp_path / "decoder.onnx", 9000)
     engine = Engine(tmp_path / "decoder.onnx", tiny.STATE, threads=1)
@@ -122,4 +96,3 @@ def test_only_states_that_get_longer_with_each_step_grow():
     assert StateEntry("past", (2, 0, 8)).grows
     assert not StateEntry("memory", (0, 8), constant=True).grows
     assert not StateEntry("hidden", (8,)).grows
-    assert State({}, {}, np.arange(0)).rows == 0

@@ -199,7 +199,7 @@ def test_a_deadline_that_passes_is_504(predictor: CaptionPredictor):
     assert (caught.value.code, caught.value.status) == ("deadline_exceeded", 504)
 
     class Passing(Deadline):
-        left = 4
+        left = 2
 
         def remaining_seconds(self) -> float:
             type(self).left -= 1
@@ -210,12 +210,38 @@ def test_a_deadline_that_passes_is_504(predictor: CaptionPredictor):
     assert caught.value.status == 504
 
 
-def test_a_cancelled_request_stops_early(predictor: CaptionPredictor):
+@pytest.mark.parametrize("how", ["cancelled", "closed"])
+def test_a_request_that_nobody_waits_for_is_given_up(predictor: CaptionPredictor, how: str):
     request = predictor.parse(Body("image/png", encoded(), {"seed": "1"})).requests[0]
-    asked = iter([False, False, True])
-    parts = list(predictor.submit(request, LONG, lambda: next(asked)))
-    assert len(parts) <= 2
-    assert not any(isinstance(part, Answer) for part in parts)
+    answering = predictor.submit(request, LONG, lambda: how == "cancelled")
+    if how == "closed":
+        answering.close()
+    assert list(answering) == []
+    assert isinstance(answer(predictor, request, LONG, never), Answer)
+
+
+def test_a_model_that_is_closed_answers_what_it_has_begun_and_nothing_more(tokenizer: Tokenizer, tmp_path: Path):
+    predictor = load(open_artifact(tiny.write_artifact(tmp_path, tokenizer.model, tokenizer.vocabulary)))
+    requests = predictor.parse(Body("application/json", json.dumps({"instances": [{"image": IMAGE}] * 9}).encode()))
+    running = [predictor.submit(request, LONG, never) for request in requests.requests]
+    predictor.close()
+    assert all(isinstance(list(answering)[-1], Answer) for answering in running)
+    with pytest.raises(RequestError) as caught:
+        predictor.submit(requests.requests[0], LONG, never)
+    assert (caught.value.code, caught.value.status) == ("model_closed", 503)
+
+
+def test_requests_share_the_steps_of_the_decoder(predictor: CaptionPredictor):
+    before = predictor.statistics()
+    document = {"instances": [{"image": IMAGE, "parameters": {"seed": 1, "min_length": 40}}] * 12}
+    requests = predictor.parse(Body("application/json", json.dumps(document).encode())).requests
+    running = [predictor.submit(request, LONG, never) for request in requests]
+    answers = [list(answering)[-1] for answering in running]
+    steps, tokens, pictures = (predictor.statistics()[name] - before[name] for name in ("steps", "tokens", "pictures"))
+    assert all(one == answers[0] for one in answers)
+    assert pictures == 12
+    assert tokens % 12 == 0
+    assert steps < tokens
 
 
 def test_requests_at_the_same_time_do_not_disturb_each_other(predictor: CaptionPredictor):

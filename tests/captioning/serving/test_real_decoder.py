@@ -13,8 +13,8 @@ from ogiri.captioning.model.tokenizer import Tokenizer
 from ogiri.captioning.serving.captioner import Captioner
 from ogiri.captioning.serving.engine import Engine
 from ogiri.captioning.serving.parameters import Parameters
-from ogiri.captioning.serving.state import StateEntry
 from ogiri.captioning.training.export import export_decoder
+from ogiri.captioning.training.publish import state_entries
 from ogiri.record import Label
 from tests.captioning.serving.tiny import CHANNELS
 
@@ -39,8 +39,7 @@ def decoder(tokenizer: Tokenizer) -> LSTMDecoder:
 def captioner(decoder: LSTMDecoder, tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> Captioner:
     path = tmp_path_factory.mktemp("decoder") / "decoder.onnx"
     export_decoder(decoder, CHANNELS, path)
-    state = [StateEntry(spec.name, spec.shape, constant=spec.constant) for spec in decoder.state_specs]
-    return Captioner(Engine(path, state, threads=1), tokenizer, LIMITS, MAX_TOKENS)
+    return Captioner(Engine(path, state_entries(decoder), threads=1), tokenizer, LIMITS, MAX_TOKENS)
 
 
 def test_writes_what_torch_writes(captioner: Captioner, decoder: LSTMDecoder, maps: np.ndarray):

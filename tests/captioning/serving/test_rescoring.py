@@ -7,10 +7,9 @@ import pytest
 
 from ogiri.captioning.model.conditioning import stack_conditions
 from ogiri.captioning.serving.captioner import Captioner
-from ogiri.captioning.serving.search import run
-from tests.captioning.serving.test_search import Counting
+from ogiri.captioning.serving.rescoring import Rescoring
+from tests.captioning.serving.stepping import BOS, run
 
-BOS = 1
 LINES = [(10, 11, 12), (13,), (10, 11), (20, 21, 22, 23, 24), (13,), ()]
 
 
@@ -28,23 +27,14 @@ def unconditional(captioner: Captioner, line: tuple[int, ...]) -> float:
 @pytest.mark.parametrize("seed", range(3))
 def test_lines_read_side_by_side_get_what_each_gets_alone(make_captioner: Callable[[int], Captioner], seed: int):
     captioner = make_captioner(seed)
-    rescoring, steps = captioner.begin_rescoring(LINES)
-    assert sum(1 for _ in steps) == 6  # the longest and its end
+    rescoring = Rescoring(LINES, captioner.tokenizer.eos)
+    run(captioner.engine, None, rescoring)
     assert rescoring.means() == {line: pytest.approx(unconditional(captioner, line), abs=1e-5) for line in LINES}
 
 
-def test_equal_lines_are_read_once_and_finished_ones_leave_the_batch(
-    captioner: Captioner, monkeypatch: pytest.MonkeyPatch
-):
-    counting = Counting(captioner.engine)
-    monkeypatch.setattr("ogiri.captioning.serving.captioner.run", lambda _, *others: run(counting, *others))
-    _, steps = captioner.begin_rescoring(LINES)
-    for _ in steps:
-        pass
-    assert counting.rows == [4, 3, 2, 1, 1]
+def test_equal_lines_are_read_once_and_finished_ones_leave_the_batch(captioner: Captioner):
+    assert run(captioner.engine, None, Rescoring(LINES, captioner.tokenizer.eos)) == [4, 3, 2, 1, 1]
 
 
-def test_no_lines_take_no_steps(captioner: Captioner):
-    rescoring, steps = captioner.begin_rescoring([])
-    assert list(steps) == []
-    assert rescoring.means() == {}
+def test_no_lines_have_no_means():
+    assert Rescoring([], 2).means() == {}

@@ -1,20 +1,22 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
-from ogiri.captioning.model.conditioning import Conditions, stack_conditions
+from ogiri.captioning.model.conditioning import stack_conditions
 from ogiri.captioning.serving.banned import BannedWords
 from ogiri.captioning.serving.engine import Engine
 from ogiri.captioning.serving.line import Caption, Rules
 from ogiri.captioning.serving.parameters import Parameters
-from ogiri.captioning.serving.search import Sampling, run
+from ogiri.captioning.serving.search import Sampling
 from ogiri.captioning.serving.vocabulary import Vocabulary
 from tests.captioning.serving import tiny
+from tests.captioning.serving.stepping import BOS, NOTHING, run
 
-BOS, END, MAX_TOKENS = 1, 2, 12
+END, MAX_TOKENS = 2, 12
 SURFACES = [b"", b"", b"", *(bytes([letter]) for letter in b"abcdefghijklmnopqrstuvwxyz")]
-NOTHING = stack_conditions([Conditions(np.zeros((0, 0), int), np.zeros(0, int), np.zeros(0, int))])
 
 
 @pytest.fixture(scope="module")
@@ -31,10 +33,8 @@ def sampling(parameters: Parameters) -> Sampling:
 
 
 def captions(engine: Engine, maps: np.ndarray, parameters: Parameters) -> list[Caption]:
-    logits, state = engine.prefill(maps, NOTHING, BOS)
     search = sampling(parameters)
-    for _ in run(engine, logits, state, [search]):
-        pass
+    run(engine, maps, search)
     return search.captions()
 
 
@@ -43,7 +43,7 @@ def test_greedy_is_the_argmax_of_every_step(engines: list[Engine], maps: np.ndar
     for engine in engines:
         for picture in range(8):
             expected: list[int] = []
-            logits, state = engine.prefill(maps[picture : picture + 1], NOTHING, BOS)
+            logits, state = engine.prefill(maps[picture : picture + 1], stack_conditions([NOTHING]), BOS)
             while len(expected) < MAX_TOKENS:
                 logits[0, [0, 1] if expected else [0, 1, END]] = -np.inf  # control tokens, and an empty line
                 token = int(logits[0].argmax())
@@ -63,52 +63,35 @@ def test_top_k_1_is_greedy(engines: list[Engine], maps: np.ndarray):
         assert captions(engine, maps[:1], one) == captions(engine, maps[:1], other)
 
 
-class Counting:
-    """An engine that notes how many rows each step has."""
-
-    def __init__(self, engine: Engine) -> None:
-        self.engine, self.rows = engine, []
-
-    def step(self, tokens, state):
-        assert state.rows == len(tokens)
-        self.rows.append(len(tokens))
-        return self.engine.step(tokens, state)
-
-
 @pytest.mark.parametrize("greedy", [{"temperature": 0}, {"top_k": 1}, {"temperature": 0, "best_of": 9}])
 def test_greedy_candidates_are_one_line_written_once(engines: list[Engine], maps: np.ndarray, greedy: dict[str, float]):
-    counting, search = Counting(engines[0]), sampling(Parameters(num_candidates=5, **greedy))
-    for _ in run(counting, *engines[0].prefill(maps[:1], NOTHING, BOS), [search]):
-        pass
+    search = sampling(Parameters(num_candidates=5, **greedy))
+    assert set(run(engines[0], maps[:1], search)) == {1}
     assert len(search.captions()) == 5
     assert len(set(search.captions())) == 1
-    assert set(counting.rows) == {1}
 
 
 def test_finished_lines_leave_the_batch(engines: list[Engine], maps: np.ndarray):
     sizes = set()
     for engine in engines:
-        counting = Counting(engine)
         search = sampling(Parameters(temperature=2, top_k=0, top_p=1, num_candidates=16, seed=0))
-        for _ in run(counting, *engine.prefill(maps[:1], NOTHING, BOS), [search]):
-            pass
-        assert counting.rows == sorted(counting.rows, reverse=True)
-        sizes |= set(counting.rows)
+        rows = run(engine, maps[:1], search)
+        assert rows == sorted(rows, reverse=True)
+        sizes |= set(rows)
     assert len(sizes) > 3
 
 
 def test_what_is_settled_only_gets_longer_and_is_the_line_in_the_end(engines: list[Engine], maps: np.ndarray):
-    logits, state = engines[0].prefill(maps[:1], NOTHING, BOS)
-    search, settled = sampling(Parameters(seed=1)), ""
-    for _ in run(engines[0], logits, state, [search]):
-        assert search.settled.startswith(settled)
-        settled = search.settled
-    assert search.captions()[0].text == settled
+    search, settled = sampling(Parameters(seed=1)), [""]
+    run(engines[0], maps[:1], search, look=lambda: settled.append(search.settled))
+    assert all(after.startswith(before) for before, after in itertools.pairwise(settled))
+    assert search.captions()[0].text == settled[-1] != ""
 
 
 def test_of_several_lines_none_is_settled(engines: list[Engine], maps: np.ndarray):
     search = sampling(Parameters(seed=1, best_of=2))
-    for _ in run(engines[0], *engines[0].prefill(maps[:1], NOTHING, BOS), [search]):
-        assert search.settled == ""
+    settled: set[str] = set()
+    run(engines[0], maps[:1], search, look=lambda: settled.add(search.settled))
+    assert settled == {""}
     assert len(search.pool()) == 2
     assert len(search.captions()) == 1

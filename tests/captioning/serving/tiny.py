@@ -98,7 +98,11 @@ def save_decoder(path: Path, vocabulary: int, seed: int = 0, sharpness: float = 
     before = g("Add", g("MatMul", "hidden", g.weight(WIDTH, WIDTH)), word)
     hidden = g("Tanh", g("Add", before, context), output="next.hidden")
     query = g("Unsqueeze", hidden, g.constant([1]))
-    attention = g("Softmax", g("MatMul", query, g("Transpose", memory, perm=[0, 2, 1])), axis=-1)
+    size = g("ReduceSum", g("Abs", memory), g.constant([2]), keepdims=0)
+    empty = g("Cast", g("Equal", size, g.constant(0.0, np.float32)), to=TensorProto.FLOAT)  # padding
+    hidden_by = g("Mul", g("Unsqueeze", empty, g.constant([1])), g.constant(-1e4, np.float32))
+    scores = g("Add", g("MatMul", query, g("Transpose", memory, perm=[0, 2, 1])), hidden_by)
+    attention = g("Softmax", scores, axis=-1)
     seen = g("Add", query, g("MatMul", attention, memory))
     g("MatMul", seen, g.weight(WIDTH, vocabulary, scale=sharpness), output="logits")
 

@@ -17,14 +17,13 @@ from ogiri.captioning.model.decoder import Decoder
 from ogiri.captioning.model.encoder import Encoder
 from ogiri.captioning.model.lstm import LSTMDecoder, LSTMDimensions
 from ogiri.captioning.serving.engine import Engine
-from ogiri.captioning.serving.state import StateEntry
 from ogiri.captioning.training.dataset import Dataset, build_dataset
 from ogiri.captioning.training.export import export_decoder, quantize_decoder
 from ogiri.captioning.training.fit import fit
 from ogiri.captioning.training.fitting import Fitting, Progress
 from ogiri.captioning.training.hyperparameters import CaptionHyperparameters
 from ogiri.captioning.training.model import Model
-from ogiri.captioning.training.publish import GateLines
+from ogiri.captioning.training.publish import GateLines, state_entries
 from ogiri.record import Label, Record
 
 PICTURES, CELLS, CHANNELS, SIZE = 24, 3, 8, 64
@@ -143,11 +142,7 @@ def engine(decoder: Decoder, folder: Path, quantized: bool = False) -> Engine:
     export_decoder(decoder, CHANNELS, folder / "float32.onnx")
     if quantized:
         quantize_decoder(folder / "float32.onnx", folder / "int8.onnx")
-    return Engine(folder / ("int8.onnx" if quantized else "float32.onnx"), states(decoder), threads=1)
-
-
-def states(decoder: Decoder) -> list[StateEntry]:
-    return [StateEntry(spec.name, spec.shape, constant=spec.constant) for spec in decoder.state_specs]
+    return Engine(folder / ("int8.onnx" if quantized else "float32.onnx"), state_entries(decoder), threads=1)
 
 
 def gate_lines(dataset: Dataset) -> GateLines:

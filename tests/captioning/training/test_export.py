@@ -17,8 +17,9 @@ from ogiri.captioning.serving.captioner import Captioner
 from ogiri.captioning.serving.engine import Engine
 from ogiri.captioning.serving.parameters import Parameters
 from ogiri.captioning.training.export import export_encoder, quantize_decoder
+from ogiri.captioning.training.publish import state_entries
 from ogiri.captioning.training.quality import decoder_difference, encoder_difference
-from tests.captioning.training.small import Job, engine, new_model, states
+from tests.captioning.training.small import Job, engine, new_model
 
 LINES = 8
 
@@ -60,7 +61,7 @@ def test_the_encoder_graph_equals_torch_for_any_number_of_pictures(name: str, de
     export_encoder(encoder, tmp_path / "encoder.onnx")
     assert shapes(tmp_path / "encoder.onnx")["picture"] == ["batch", size, size, 3]
     engine(decoder, tmp_path)
-    graph = Engine(tmp_path / "float32.onnx", states(decoder), tmp_path / "encoder.onnx", threads=1)
+    graph = Engine(tmp_path / "float32.onnx", state_entries(decoder), tmp_path / "encoder.onnx", threads=1)
     for count in (1, 5):
         assert encoder_difference(encoder, graph, pictures[:count]) <= 1e-4
     assert graph.encode(pictures).shape == (5, encoder.cells, encoder.channels)

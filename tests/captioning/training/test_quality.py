@@ -13,6 +13,7 @@ from ogiri.captioning.model.encoder import Encoder
 from ogiri.captioning.serving.engine import Engine
 from ogiri.captioning.training.examples import IGNORED, collate
 from ogiri.captioning.training.export import export_encoder
+from ogiri.captioning.training.publish import state_entries
 from ogiri.captioning.training.quality import (
     Comparison,
     compare,
@@ -22,7 +23,7 @@ from ogiri.captioning.training.quality import (
     line_nats,
     nats_per_token,
 )
-from tests.captioning.training.small import Job, engine, gate_lines, small_encoder, states
+from tests.captioning.training.small import Job, engine, gate_lines, small_encoder
 
 CPU = torch.device("cpu")
 
@@ -123,7 +124,7 @@ def test_an_encoder_that_differs_from_its_graph_is_seen(decoder: Decoder, tmp_pa
     encoder = small_encoder()
     export_encoder(encoder, tmp_path / "encoder.onnx")
     engine(decoder, tmp_path)
-    graph = Engine(tmp_path / "float32.onnx", states(decoder), tmp_path / "encoder.onnx")
+    graph = Engine(tmp_path / "float32.onnx", state_entries(decoder), tmp_path / "encoder.onnx")
     pictures = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
     assert encoder_difference(encoder, graph, pictures) <= 1e-5
     assert encoder_rounding(encoder, pictures) <= 1e-5

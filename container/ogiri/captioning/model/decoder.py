@@ -7,6 +7,7 @@ and the token before. That makes one graph of both, with the weights in it once.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -67,12 +68,16 @@ class StateSpec:
         shape: of one row before prefill, without the batch dimension.
         growing: the axis of the whole tensor (batch first) that grows at prefill or at every step, None when none does.
         constant: it does not change after prefill.
+        padding: what a constant that grows is filled up with, so that rows of different lengths stand side by side.
+        dtype: of its numbers.
     """
 
     name: str
     shape: tuple[int, ...]
     growing: int | None = None
     constant: bool = False
+    padding: float = 0.0
+    dtype: torch.dtype = torch.float32
 
 
 class Decoder(nn.Module, ABC):
@@ -80,6 +85,8 @@ class Decoder(nn.Module, ABC):
 
     state_specs: tuple[StateSpec, ...]
     vocabulary: int
+    custom_opsets: Mapping[str, int] = {}
+    """Domains of operators beside ONNX's own that its graph needs, and their versions."""
 
     @abstractmethod
     def forward(self, prefix: Prefix, tokens: Tensor) -> Tensor:
@@ -130,7 +137,9 @@ class Decoder(nn.Module, ABC):
 
     def initial_state(self, batch: int, device: torch.device | None = None) -> State:
         """The state before prefill: zeros."""
-        return {spec.name: torch.zeros(batch, *spec.shape, device=device) for spec in self.state_specs}
+        return {
+            spec.name: torch.zeros(batch, *spec.shape, dtype=spec.dtype, device=device) for spec in self.state_specs
+        }
 
 
 @torch.no_grad()

@@ -6,7 +6,7 @@ its graph needs them as plain arrays.
 
 The prefix is, in this order: the cells of the picture's map, labels, pieces of detected text, controls. Its slots have
 no position of the language model but an embedding of their kind, and the begin token stands at position 0 in front of
-every line, as it does in the texts that language models are trained on. So a slot is the same whatever else is known.
+every line, as it does in the texts that language models are trained on. So padding leaves no trace in a row.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from ogiri.captioning.model.decoder import Decoder, Prefix, State, StateSpec
 
 MASKED = -1e4  # score of what must not be seen; finite, so that a slot that sees nothing stays a number
 PICTURE, LABEL, TEXT = range(3)  # kinds of slots; controls have rows of their own
+_CACHES = ("keys", "values")
+_ONNX_INT32 = 6
 
 Look = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
@@ -65,6 +67,7 @@ class GPT2Dimensions:
 class GPT2Decoder(Decoder):
     """See the module's text. Input and output embeddings are tied."""
 
+    custom_opsets = {"com.microsoft": 1}  # noqa: RUF012 - as `Decoder` has it
     control_start: Tensor
 
     def __init__(self, dims: GPT2Dimensions) -> None:
@@ -81,9 +84,9 @@ class GPT2Decoder(Decoder):
         self.register_buffer("control_start", torch.from_numpy(control_starts()), persistent=False)
         of_head = (dims.heads, 0, dims.width // dims.heads)
         self.state_specs = (
-            StateSpec("mask", (0,), growing=1, constant=True),
-            *(StateSpec(f"prefix_{name}", of_head, growing=2, constant=True) for name in self._names()),
-            *(StateSpec(name, of_head, growing=2) for name in self._names()),
+            StateSpec("past", (), dtype=torch.int32),  # slots and tokens that the caches hold of a row
+            StateSpec("position", (), dtype=torch.int64),  # of the next token
+            *(StateSpec(f"{name}.{layer}", of_head, growing=2) for layer in range(dims.layers) for name in _CACHES),
         )
         self._pretrained = False
         self._initialise()
@@ -118,33 +121,22 @@ class GPT2Decoder(Decoder):
     def advance(self, tokens: Tensor, prefix: Prefix, state: State) -> tuple[Tensor, State]:
         """See `Decoder.advance`.
 
-        Keys and values of the prefix are kept apart from those of the line: they do not change, so neither the engine
-        nor a beam that moves to another row ever copies them.
+        The caches hold what is known of the prefix and the line, one after the other and without padding: where a row's
+        part ends, says `past`. So rows at different steps of different lines go side by side.
         """
-        slots, new_mask = self._slots(prefix)
-        new, before = slots.shape[1], state["keys.0"].shape[2]
-        mask = torch.cat([state["mask"], new_mask], 1)
-        of_prefix, of_line = _step_masks(mask, new)
-        x = torch.cat([slots, self._words(tokens, before)], 1)
-        after = {"mask": mask}
+        slots, hidden = self._slots(prefix)
+        x, count = _packed(torch.cat([slots, self._words(tokens, state["position"])], 1), hidden)
+        after = {"past": state["past"] + count.to(torch.int32), "position": state["position"] + tokens.shape[1]}
         for layer, block in enumerate(self.transformer.h):
-            query, *new_pair = self._heads(block, x)
-            seen = {}
-            for name, part in zip(("keys", "values"), new_pair, strict=True):
-                seen[f"prefix_{name}"] = torch.cat([state[f"prefix_{name}.{layer}"], part[:, :, :new]], 2)
-                seen[name] = torch.cat([state[f"{name}.{layer}"], part[:, :, new:]], 2)
-            scores = [
-                query @ seen["prefix_keys"].transpose(2, 3) * self._scale + of_prefix,
-                query @ seen["keys"].transpose(2, 3) * self._scale + of_line,
-            ]
-            shares, slot_count = torch.cat(scores, -1).softmax(-1), mask.shape[1]
-            found = shares[..., :slot_count] @ seen["prefix_values"] + shares[..., slot_count:] @ seen["values"]
+            projected = _projected(block, x)
+            names = [f"{name}.{layer}" for name in _CACHES]
+            caches = [state[name] for name in names]
+            parts = (*projected.chunk(3, -1), *caches, state["past"], count, self.dims.heads)
+            found, *grown = CachedAttention.apply(*parts)
+            after |= dict(zip(names, grown, strict=True))
             x = self._finish(block, x, found)
-            after |= {f"{name}.{layer}": value for name, value in seen.items()}
-        return self._logits(x[:, -1:]), {spec.name: after[spec.name] for spec in self.state_specs}
-
-    def _names(self) -> list[str]:
-        return [f"{name}.{layer}" for layer in range(self.dims.layers) for name in ("keys", "values")]
+        last = (count - 1)[:, None, None].expand(-1, 1, x.shape[2])
+        return self._logits(x.gather(1, last)), after
 
     @property
     def _scale(self) -> float:
@@ -153,11 +145,11 @@ class GPT2Decoder(Decoder):
     def _run(self, prefix: Prefix, tokens: Tensor, look: Look) -> Tensor:
         """What the blocks make of the line, all steps at once: (batch, time, width)."""
         slots, known = self._slots(prefix)
-        x = self.transformer.drop(torch.cat([slots, self._words(tokens, 0)], 1))
+        x = self.transformer.drop(torch.cat([slots, self._words(tokens, tokens.new_zeros(len(tokens)))], 1))
         mask = _causal_mask(known, tokens.shape[1])
         for block in self.transformer.h:
             query, keys, values = self._heads(block, x)
-            x = self._finish(block, x, look(query, keys, values, mask))
+            x = self._finish(block, x, look(query, keys, values, mask).transpose(1, 2).flatten(2))
         line: Tensor = x[:, slots.shape[1] :]
         return line
 
@@ -167,14 +159,14 @@ class GPT2Decoder(Decoder):
 
     def _heads(self, block: Any, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Query, keys and values of a block: (batch, heads, slots, width of a head) each."""
-        projected = _linear(block.attn.c_attn, block.ln_1(x))
+        projected = _projected(block, x)
         batch, slots = x.shape[0], x.shape[1]
         query, keys, values = projected.reshape(batch, slots, 3, self.dims.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
         return query, keys, values
 
     def _finish(self, block: Any, x: Tensor, seen: Tensor) -> Tensor:
-        """The rest of a block, given what its attention saw."""
-        x = x + block.attn.resid_dropout(_linear(block.attn.c_proj, seen.transpose(1, 2).flatten(2)))
+        """The rest of a block, given what its attention saw: (batch, slots, width)."""
+        x = x + block.attn.resid_dropout(_linear(block.attn.c_proj, seen))
         inner = functional.gelu(_linear(block.mlp.c_fc, block.ln_2(x)), approximate="tanh")
         out: Tensor = x + block.mlp.dropout(_linear(block.mlp.c_proj, inner))
         return out
@@ -182,10 +174,10 @@ class GPT2Decoder(Decoder):
     def _logits(self, x: Tensor) -> Tensor:
         return functional.linear(self.transformer.ln_f(x), self.transformer.wte.weight)
 
-    def _words(self, tokens: Tensor, before: int) -> Tensor:
-        """Tokens of the line, of which some stand before them."""
-        positions = self.transformer.wpe.weight[before : before + tokens.shape[1]]
-        words: Tensor = self.transformer.wte(tokens) + positions
+    def _words(self, tokens: Tensor, first: Tensor) -> Tensor:
+        """Tokens of the line, (batch, time), of which each row's first has this position."""
+        positions = first[:, None] + torch.arange(tokens.shape[1], device=tokens.device)
+        words: Tensor = self.transformer.wte(tokens) + self.transformer.wpe(positions)
         return words
 
     def _slots(self, prefix: Prefix) -> tuple[Tensor, Tensor]:
@@ -259,6 +251,11 @@ def _linear(layer: Any, x: Tensor) -> Tensor:
     return product
 
 
+def _projected(block: Any, x: Tensor) -> Tensor:
+    """Queries, keys and values of a block, one behind the other: (batch, slots, 3 * width)."""
+    return _linear(block.attn.c_attn, block.ln_1(x))
+
+
 def _causal_mask(hidden: Tensor, time: int) -> Tensor:
     """Scores (batch, 1, slots + time, slots + time) that hide what comes later, and padding (batch, slots)."""
     padding = functional.pad(hidden, (0, time))
@@ -267,14 +264,88 @@ def _causal_mask(hidden: Tensor, time: int) -> Tensor:
     return later + padding[:, None, None]
 
 
-def _step_masks(hidden: Tensor, new: int) -> tuple[Tensor, Tensor]:
-    """The rows of `_causal_mask` for the `new` last slots and the one token behind them.
+def _packed(x: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+    """Put what is known first, in its order, and padding behind it; as little of that as the longest row leaves.
+
+    Args:
+        x: (batch, slots + time, width).
+        hidden: (batch, slots), 0 where a slot is known; the line always is.
 
     Returns:
-        Scores of slots (batch, 1, new + 1, slots), and of tokens (new + 1, 1): no slot sees the line.
+        The same in the new order, and how much of each row is known, (batch,) int64.
     """
-    slots = hidden.shape[1]
-    order = torch.arange(slots + 1, device=hidden.device)
-    rows = order[slots - new :, None]
-    of_slots = (order[:slots] > rows).to(hidden.dtype) * MASKED + hidden[:, None, None]
-    return of_slots, (rows < slots).to(hidden.dtype) * MASKED
+    known = functional.pad((hidden == 0).to(torch.int64), (0, x.shape[1] - hidden.shape[1]), value=1)
+    count = known.sum(1)
+    place = torch.where(known > 0, known.cumsum(1) - 1, count[:, None] + (1 - known).cumsum(1) - 1)
+    packed = torch.zeros_like(x).scatter(1, place[..., None].expand_as(x), x)
+    return packed[:, : count.max()], count
+
+
+class CachedAttention(torch.autograd.Function):
+    """Causal attention of some new positions over those in two caches and themselves.
+
+    In a graph it is ONNX Runtime's GroupQueryAttention, which writes the new keys and values into the caches' own memory
+    where that is given as the output too. Here it is spelled out for training and tests; it has no gradient.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        query: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        old_keys: Tensor,
+        old_values: Tensor,
+        past: Tensor,
+        count: Tensor,
+        heads: int,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Attend.
+
+        Args:
+            ctx: not used.
+            query, keys, values: (batch, new, width).
+            old_keys, old_values: (batch, heads, positions, width of a head) caches.
+            past: (batch,) how many positions of each row hold something.
+            count: (batch,) how many of the new positions are known; what comes behind them is of no use.
+            heads: that share the width.
+
+        Returns:
+            What was seen, (batch, new, width), and the caches with the new positions in them.
+        """
+        new = query.shape[1]
+        query, *parts = (part.reshape(*part.shape[:2], heads, -1).transpose(1, 2) for part in (query, keys, values))
+        where = past.to(torch.int64)[:, None] + torch.arange(new, device=past.device)
+        room = max(0, int(where.max()) + 1 - old_keys.shape[2])
+        index = where[:, None, :, None].expand_as(parts[0])
+        keys, values = (
+            functional.pad(old, (0, 0, 0, room)).scatter(2, index, part)
+            for old, part in zip((old_keys, old_values), parts, strict=True)
+        )
+        later = torch.arange(keys.shape[2], device=past.device) > where[:, :, None]
+        scores = query @ keys.transpose(2, 3) / math.sqrt(query.shape[3]) + later[:, None] * MASKED
+        length = max(old_keys.shape[2], int((past + count).max()))
+        seen = scores.softmax(-1) @ values
+        return seen.transpose(1, 2).flatten(2), keys[:, :, :length], values[:, :, :length]
+
+    @staticmethod
+    def symbolic(
+        g: Any, query: Any, keys: Any, values: Any, old_keys: Any, old_values: Any, past: Any, count: Any, heads: int
+    ) -> Any:
+        """The node of the graph."""
+        known = g.op("Add", past, g.op("Cast", count, to_i=_ONNX_INT32))
+        last = g.op("Sub", known, g.op("Constant", value_t=torch.tensor(1, dtype=torch.int32)))
+        longest = g.op("ReduceMax", known, keepdims_i=0)
+        return g.op(
+            "com.microsoft::GroupQueryAttention",
+            query,
+            keys,
+            values,
+            old_keys,
+            old_values,
+            last,
+            longest,
+            num_heads_i=heads,
+            kv_num_heads_i=heads,
+            outputs=3,
+        )

@@ -83,7 +83,7 @@ class LSTMDecoder(Decoder):
         self.state_specs = (
             StateSpec("keys", (0, width), growing=1, constant=True),
             StateSpec("values", (0, width), growing=1, constant=True),
-            StateSpec("mask", (0,), growing=1, constant=True),
+            StateSpec("mask", (0,), growing=1, constant=True, padding=MASKED),
             StateSpec("context", (width,), constant=True),
             StateSpec("hidden", (dims.layers + 1, width)),
             StateSpec("cell", (dims.layers + 1, width)),

@@ -37,6 +37,11 @@ class BeamSearch:
         self._guides = np.zeros(1)  # the sum by which unfinished lines are compared
         self._finished: dict[str, tuple[float, Caption]] = {}  # text → rank
 
+    @property
+    def width(self) -> int:
+        """See `Search.width`."""
+        return self._width
+
     def advance(self, logits: Floats) -> Move:
         """See `Search.advance`."""
         raw = logits - sampling.log_normalisers(logits)[:, None].astype(np.float32)

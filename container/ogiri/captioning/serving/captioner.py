@@ -2,33 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy.typing as npt
 
-from ogiri.captioning.model.conditioning import ConditionLimits, Conditions, encode_conditions, stack_conditions
+from ogiri.captioning.model.conditioning import ConditionLimits, Conditions, encode_conditions
 from ogiri.captioning.model.controls import CONTROLS, ControlEdges, control_array
 from ogiri.captioning.model.tokenizer import Tokenizer
 from ogiri.captioning.serving.banned import BannedWords, read_words
 from ogiri.captioning.serving.beam import BeamSearch
+from ogiri.captioning.serving.decoding import Decoding, Start
 from ogiri.captioning.serving.engine import Engine
 from ogiri.captioning.serving.line import Caption, Rules
 from ogiri.captioning.serving.parameters import Parameters
 from ogiri.captioning.serving.ranking import RELEVANCE
 from ogiri.captioning.serving.rescoring import Rescoring
-from ogiri.captioning.serving.sampling import Floats
-from ogiri.captioning.serving.search import Sampling, Search, run
+from ogiri.captioning.serving.search import Sampling, Search
 from ogiri.captioning.serving.settings import read_settings
-from ogiri.captioning.serving.state import State
 from ogiri.captioning.serving.vocabulary import Vocabulary
 from ogiri.parameter import ParameterError
 from ogiri.record import Label
 
 MAX_LABEL_CHARACTERS = 200
 MAX_TEXT_CHARACTERS = 1000  # far more than becomes tokens; without a bound a request could make us tokenise 25 MB
+
+
+class Writing:
+    """The task of writing the lines of one picture: the search, its second tries, and what its ranking needs."""
+
+    def __init__(
+        self,
+        maps: npt.NDArray[Any] | None,
+        conditions: Conditions,
+        search: Search,
+        weighs: bool,
+        rescoring: Callable[[Sequence[tuple[int, ...]]], Start],
+    ) -> None:
+        """Args: weighs: whether lines are ranked by their likelihood with nothing known, which `rescoring` finds out."""
+        self.search = search
+        self._start = Start(maps, conditions, search)
+        self._begun, self._weighs, self._rescoring = False, weighs, rescoring
+        self._read: Rescoring | None = None
+
+    def begin(self) -> Start | None:
+        """See `decoding.Task.begin`."""
+        if not self._begun:
+            self._begun = True
+            return self._start
+        if self._read is not None:
+            self.search.unconditional = self._read.means()
+            return None
+        if self.search.redraw():
+            return self._start
+        lines = sorted({caption.tokens for caption in self.search.pool()}) if self._weighs else []
+        if len(lines) < 2:
+            return None
+        start = self._rescoring(lines)
+        self._read = cast(Rescoring, start.stepped)
+        return start
 
 
 class Captioner:
@@ -83,42 +117,28 @@ class Captioner:
                 f"min_length is {parameters.min_length}: this model writes at most {self.max_tokens} tokens"
             )
 
-    def begin(
-        self, maps: npt.NDArray[Any] | None, conditions: Sequence[Conditions], parameters: Sequence[Parameters]
-    ) -> tuple[list[Search], Iterator[None]]:
-        """Start the searches of several pictures, to be stepped together.
+    def decoding(self) -> Decoding:
+        """A batch for `writing`s to share."""
+        return Decoding(self.engine, self.tokenizer.bos, self.max_tokens + 1)
+
+    def writing(self, maps: npt.NDArray[Any] | None, conditions: Conditions, parameters: Parameters) -> Writing:
+        """The task of writing the lines of one picture.
 
         Args:
-            maps: (pictures, cells, channels), one row for all, or None where there are no pictures.
-            conditions: one for each picture.
-            parameters: one for each picture.
-
-        Returns:
-            The searches, and an iterator that makes one step at a time; once it ends, `Search.captions` has the lines.
+            maps: (1, cells, channels), or None where there is no picture.
+            conditions: what else is known, as `self.conditions` gives it.
+            parameters: how to write.
         """
-        searches = [self._search(each) for each in parameters]
-        asked = [
-            replace(one, controls=control_array(each.score, each.length))
-            for one, each in zip(conditions, parameters, strict=True)
-        ]
-        logits, state = self.engine.prefill(maps, stack_conditions(asked), self.tokenizer.bos)
-        return searches, self._steps(searches, parameters, logits, state)
+        asked = replace(conditions, controls=control_array(parameters.score, parameters.length))
+        return Writing(maps, asked, self._search(parameters), parameters.ranking == RELEVANCE, self.rescoring)
 
-    def begin_rescoring(self, lines: Sequence[tuple[int, ...]]) -> tuple[Rescoring, Iterator[None]]:
-        """Find out how likely lines are with nothing known.
+    def rescoring(self, lines: Sequence[tuple[int, ...]]) -> Start:
+        """What finds out how likely lines are with nothing known; at most `MIN_ROWS` of them.
 
         Args:
             lines: tokens without begin and end.
-
-        Returns:
-            What has the answer, and an iterator that makes one step at a time until it does.
         """
-        rescoring = Rescoring(lines, self.tokenizer.eos)
-        if not lines:
-            return rescoring, iter(())
-        nothing = stack_conditions([self.conditions((), "")])
-        logits, state = self.engine.prefill(None, nothing, self.tokenizer.bos)
-        return rescoring, run(self.engine, logits, state, [rescoring])
+        return Start(None, self.conditions((), ""), Rescoring(lines, self.tokenizer.eos))
 
     def caption(
         self,
@@ -149,35 +169,22 @@ class Captioner:
             maps: (pictures, cells, channels) of any float type, memory-mapped if large, or None.
             conditions: one for each picture.
             parameters: how to write.
-            batch: pictures stepped together.
-            stopping: asked before each batch; once true, the pictures so far are returned.
+            batch: pictures written side by side.
+            stopping: asked before each picture; once true, those that were begun are returned.
         """
-        captions: list[list[Caption]] = []
-        for start in range(0, len(conditions), batch):
-            if stopping():
-                break
-            part = conditions[start : start + batch]
-            searches, steps = self.begin(
-                None if maps is None else maps[start : start + batch], part, [parameters] * len(part)
-            )
-            for _ in steps:
-                pass
-            captions += [search.captions() for search in searches]
-        return captions
-
-    def _steps(
-        self, searches: Sequence[Search], parameters: Sequence[Parameters], logits: Floats, state: State
-    ) -> Iterator[None]:
-        """Write the lines, write equal ones anew, and find out what the rankings need."""
-        yield from run(self.engine, logits, state, searches)
-        while again := [number for number, search in enumerate(searches) if search.redraw()]:
-            yield from run(self.engine, logits[again], state.take(again), [searches[number] for number in again])
-        asking = [search for search, each in zip(searches, parameters, strict=True) if each.ranking == RELEVANCE]
-        pools = [{caption.tokens for caption in search.pool()} for search in asking]
-        rescoring, steps = self.begin_rescoring([line for pool in pools if len(pool) > 1 for line in sorted(pool)])
-        yield from steps
-        for search in asking:
-            search.unconditional = rescoring.means()
+        writings: list[Writing] = []
+        decoding = self.decoding()
+        while True:
+            while decoding.tasks < batch and len(writings) < len(conditions) and not stopping():
+                number = len(writings)
+                row = None if maps is None else maps[0 if len(maps) == 1 else number][None]
+                writings.append(self.writing(row, conditions[number], parameters))
+                decoding.add(writings[-1])
+            if not decoding.tasks:
+                return [writing.search.captions() for writing in writings]
+            for ended in decoding.step():
+                if ended.error is not None:
+                    raise ended.error
 
     def _search(self, parameters: Parameters) -> Search:
         rules = Rules(

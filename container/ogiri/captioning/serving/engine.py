@@ -16,7 +16,8 @@ import onnxruntime
 from ogiri.captioning.model.conditioning import Conditions
 from ogiri.captioning.serving.memory import resident_bytes, return_freed_memory
 from ogiri.captioning.serving.processors import available_processors
-from ogiri.captioning.serving.state import Array, State, StateEntry
+from ogiri.captioning.serving.slab import Slab
+from ogiri.captioning.serving.state import State, StateEntry
 
 Floats = npt.NDArray[np.float32]
 
@@ -56,9 +57,7 @@ class Engine:
         _check_names(decoder, self._decoder, [entry.name for entry in self._entries])
         self.channels = _last_dimension(decoder, self._decoder.get_inputs(), "map")
         self.vocabulary = _last_dimension(decoder, self._decoder.get_outputs(), "logits")
-        self._all = ["logits", *(f"next.{entry.name}" for entry in self._entries)]
-        self._changing = [entry.name for entry in self._entries if not entry.constant]
-        self._wanted = ["logits", *(f"next.{name}" for name in self._changing)]
+        self._outputs = ["logits", *(f"next.{entry.name}" for entry in self._entries)]
 
     @property
     def grows(self) -> bool:
@@ -84,23 +83,17 @@ class Engine:
             (batch, vocabulary) logits of the first token, and the state.
         """
         batch = len(conditions.label_confidence)
-        feeds = {
-            "tokens": np.full((batch, 1), bos, np.int64),
+        known = {
             "map": self._maps(maps, batch),
             "label_pieces": conditions.label_pieces,
             "label_confidence": conditions.label_confidence,
             "text_pieces": conditions.text_pieces,
             "controls": conditions.controls,
         }
-        for entry in self._entries:
-            feeds[entry.name] = np.zeros((batch, *entry.shape), entry.dtype)
-        logits, *arrays = self._decoder.run(self._all, feeds)
-        named = {entry.name: array for entry, array in zip(self._entries, arrays, strict=True)}
-        varying = {name: named.pop(name) for name in self._changing}
-        return logits[:, -1], State(varying, named, np.arange(batch))
+        return self._run(np.full(batch, bos), known, {entry.name: entry.start(batch) for entry in self._entries})
 
     def step(self, tokens: npt.NDArray[np.int64], state: State) -> tuple[Floats, State]:
-        """One more token a row.
+        """One more token a row, for rows that were prefilled together; `slab` has those of different lines.
 
         Args:
             tokens: (rows,) the token that was chosen for each.
@@ -110,19 +103,20 @@ class Engine:
             (rows, vocabulary) logits of the token after, and the state with this one.
         """
         rows = len(tokens)
-        feeds: dict[str, Array] = {
-            "tokens": tokens.reshape(rows, 1),
+        nothing = {
             "map": np.zeros((rows, 0, self.channels), np.float32),
             "label_pieces": np.zeros((rows, 0, 0), np.int64),
-            "label_confidence": np.zeros((rows, 0), np.int64),
-            "text_pieces": np.zeros((rows, 0), np.int64),
-            "controls": np.zeros((rows, 0), np.int64),
-            **state.varying,
-            **state.constant,
+            **{name: np.zeros((rows, 0), np.int64) for name in ("label_confidence", "text_pieces", "controls")},
         }
-        logits, *arrays = self._decoder.run(self._wanted, feeds)
-        varying = dict(zip(self._changing, arrays, strict=True))
-        return logits[:, -1], State(varying, state.constant, state.prefixes)
+        return self._run(tokens, nothing, state)
+
+    def slab(self, tokens: int) -> Slab:
+        """Memory for lines of at most so many tokens that are stepped together."""
+        return Slab(self._decoder, self._entries, self.channels, self.vocabulary, tokens)
+
+    def _run(self, tokens: npt.NDArray[np.int64], known: dict[str, Any], state: State) -> tuple[Floats, State]:
+        logits, *arrays = self._decoder.run(self._outputs, {"tokens": tokens.reshape(-1, 1), **known, **state})
+        return logits[:, -1], {entry.name: array for entry, array in zip(self._entries, arrays, strict=True)}
 
     def memory_bytes(self) -> int:
         """What the process grew by while the graphs were loaded, within 1 to 3 times the size of their files.

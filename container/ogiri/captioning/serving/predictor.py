@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import queue
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from ogiri.artifact import Artifact, ArtifactError
+from ogiri.captioning.serving.batcher import Batcher, Ticket
 from ogiri.captioning.serving.captioner import Captioner, open_captioner
 from ogiri.captioning.serving.line import Caption
 from ogiri.captioning.serving.parameters import Parameters
-from ogiri.captioning.serving.request import MAX_INSTANCES, CaptionRequest, from_document, from_picture, read_json
+from ogiri.captioning.serving.request import (
+    MAX_INSTANCES,
+    CaptionRequest,
+    from_document,
+    from_form,
+    from_picture,
+    read_json,
+)
 from ogiri.captioning.serving.settings import Settings, read_settings
 from ogiri.parameter import ParameterError
 from ogiri.task import Answer, Body, Deadline, Payload, Piece, RequestError
 
 JSON = "application/json"
+FORM = "multipart/form-data"
 PICTURES = ("image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp", "application/x-image")
+LOOK_SECONDS = 0.05  # how often a request that waits looks whether its caller is still there
 WARM_UP_SECONDS = 600.0  # a slow machine may take long over a first picture; hosting says 503 until then
 
 
@@ -39,13 +50,66 @@ def load(artifact: Artifact) -> CaptionPredictor:
     return CaptionPredictor(artifact.name, settings, captioner)
 
 
+class Answering:
+    """See `ogiri.task.Answering`."""
+
+    def __init__(
+        self,
+        ticket: Ticket,
+        deadline: Deadline,
+        cancelled: Callable[[], bool],
+        answer: Callable[[list[Caption]], Answer],
+    ) -> None:
+        self._ticket, self._deadline, self._cancelled, self._answer = ticket, deadline, cancelled, answer
+        self._sent = ""
+        self._last: Answer | None = None
+        self._over = False
+
+    def __iter__(self) -> Iterator[Piece | Answer]:
+        """Itself."""
+        return self
+
+    def __next__(self) -> Piece | Answer:
+        """A piece, or the answer once all is written."""
+        while not (self._over or self._cancelled()):
+            try:
+                return self._next()
+            except queue.Empty:
+                continue
+        self.close()
+        raise StopIteration
+
+    def close(self) -> None:
+        """See `ogiri.task.Answering.close`."""
+        self._over = True
+        self._ticket.give_up()
+
+    def _next(self) -> Piece | Answer:
+        if self._last is not None:
+            self._over = True
+            return self._last
+        try:
+            _check(self._deadline)
+            settled = self._ticket.wait(min(LOOK_SECONDS, max(0.0, self._deadline.remaining_seconds())))
+        except queue.Empty:
+            raise
+        except Exception:
+            self.close()
+            raise
+        if settled is None:
+            captions = self._ticket.writing.search.captions()
+            settled, self._last = captions[0].text, self._answer(captions)
+        piece, self._sent = settled[len(self._sent) :], settled
+        return Piece(piece) if piece else self._next()
+
+
 class CaptionPredictor:
     """See `ogiri.task.Predictor`.
 
-    Each request steps its own candidates in the thread that asks; graphs may run in several threads at a time.
+    A picture is read and encoded in the thread that asks; one thread of its own writes the lines of all requests.
     """
 
-    content_types = (*PICTURES, JSON)
+    content_types = (*PICTURES, FORM, JSON)
     parameters = Parameters
 
     def __init__(self, name: str, settings: Settings, captioner: Captioner) -> None:
@@ -53,11 +117,15 @@ class CaptionPredictor:
         self._settings = settings
         self._captioner: Captioner | None = captioner
         self._bytes = captioner.engine.memory_bytes()
+        self._batcher = Batcher(captioner.decoding)
 
     def parse(self, body: Body) -> Payload:
         """See `Predictor.parse`."""
         if body.content_type in PICTURES:
             return self._single(from_picture(body.data, body.attributes, self._settings.size, self._settings.defaults))
+        if body.content_type == FORM:
+            size, defaults = self._settings.size, self._settings.defaults
+            return self._single(from_form(body.parts, body.attributes, size, defaults))
         if body.content_type == JSON:
             document = read_json(body.data)
             if isinstance(document, dict) and "instances" in document:
@@ -66,27 +134,18 @@ class CaptionPredictor:
         known = ", ".join(self.content_types)
         raise RequestError(f"content type {body.content_type!r} is not one of {known}", "unsupported_media_type", 415)
 
-    def submit(
-        self, request: CaptionRequest, deadline: Deadline, cancelled: Callable[[], bool]
-    ) -> Iterator[Piece | Answer]:
-        """See `Predictor.submit`."""
+    def submit(self, request: CaptionRequest, deadline: Deadline, cancelled: Callable[[], bool]) -> Answering:
+        """See `Predictor.submit`. The picture is encoded before this returns, its lines are written by another thread."""
         captioner = self._opened()
         _check(deadline)
         maps = captioner.engine.encode(request.rgb[None])
         conditions = captioner.conditions(request.labels, request.detected_text)
-        (search,), steps = captioner.begin(maps, [conditions], [request.parameters])
-        sent = ""
-        for _ in steps:
-            if cancelled():
-                return
-            _check(deadline)
-            if len(search.settled) > len(sent):
-                yield Piece(search.settled[len(sent) :])
-                sent = search.settled
-        captions = search.captions()
-        if len(captions[0].text) > len(sent):
-            yield Piece(captions[0].text[len(sent) :])
-        yield self._answer(captions)
+        ticket = Ticket(captioner.writing(maps, conditions, request.parameters), request.parameters.stream)
+        try:
+            self._batcher.submit(ticket)
+        except RuntimeError as error:
+            raise self._closed() from error
+        return Answering(ticket, deadline, cancelled, self._answer)
 
     def warm_up(self) -> None:
         """See `Predictor.warm_up`."""
@@ -101,13 +160,21 @@ class CaptionPredictor:
         return self._bytes
 
     def close(self) -> None:
-        """See `Predictor.close`; requests under way still finish."""
+        """See `Predictor.close`; returns once the requests under way have finished."""
         self._captioner = None
+        self._batcher.close()
+
+    def statistics(self) -> dict[str, int]:
+        """Counters since the start: `steps` of the decoder, `tokens` that it took, `pictures` that are over."""
+        return self._batcher.statistics()
 
     def _opened(self) -> Captioner:
         if self._captioner is None:
-            raise RequestError(f"model {self.name} is closed", "model_closed", 503)
+            raise self._closed()
         return self._captioner
+
+    def _closed(self) -> RequestError:
+        return RequestError(f"model {self.name} is closed", "model_closed", 503)
 
     def _single(self, request: CaptionRequest) -> Payload:
         self._fits(request)

@@ -6,7 +6,7 @@ import base64
 import difflib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from ogiri.captioning.serving.parameters import Parameters, parameters_from_attr
 from ogiri.parameter import ParameterError
 from ogiri.picture import RGB, PictureError, PictureTooLarge
 from ogiri.record import Label, RecordError, labels_from
-from ogiri.task import RequestError
+from ogiri.task import Part, RequestError
 
 MAX_INSTANCES = 128  # each is held as a decoded picture until it is answered
 _FIELDS = ("image", "labels", "detected_text", "parameters")
@@ -47,11 +47,7 @@ def from_picture(data: bytes, attributes: Mapping[str, str], size: int, defaults
     Raises:
         RequestError: no picture, or a wrong parameter in the custom attributes.
     """
-    try:
-        parameters = parameters_from_attributes(attributes, defaults)
-    except ParameterError as error:
-        raise RequestError(str(error), "invalid_parameter") from error
-    return CaptionRequest(_rgb(data, size), (), "", parameters)
+    return CaptionRequest(_rgb(data, size), (), "", _attributes(attributes, defaults))
 
 
 def from_document(document: Any, size: int, defaults: Parameters) -> CaptionRequest:
@@ -63,22 +59,32 @@ def from_document(document: Any, size: int, defaults: Parameters) -> CaptionRequ
     if not isinstance(document, dict):
         raise RequestError(f"a request must be a JSON object with image, not {_kind(document)}")
     for name in document:
-        if name not in _FIELDS:
-            name = name[:80]
-            near = difflib.get_close_matches(name, _FIELDS, n=1)
-            hint = f"did you mean {near[0]}?" if near else "known are " + ", ".join(_FIELDS)
-            raise RequestError(f"{name} is not a known field: {hint}")
-    try:
-        labels = labels_from(document.get("labels"))
-        parameters = parameters_from_json(_object(document, "parameters"), defaults)
-    except RecordError as error:
-        raise RequestError(f"labels: {error}") from error
-    except ParameterError as error:
-        raise RequestError(str(error), "invalid_parameter") from error
-    text = document.get("detected_text")
-    if text is not None and not isinstance(text, str):
-        raise RequestError(f"detected_text is {_kind(text)}: it must be a string")
-    return CaptionRequest(_rgb(_image(document.get("image")), size), labels, text or "", parameters)
+        _known_field(name)
+    parameters = _parameters(document, defaults)
+    labels, text = _known_of(document)
+    return CaptionRequest(_rgb(_image(document.get("image")), size), labels, text, parameters)
+
+
+def from_form(parts: Sequence[Part], attributes: Mapping[str, str], size: int, defaults: Parameters) -> CaptionRequest:
+    """The request in a form: `image`, a file or base64, and labels, detected_text and parameters as they are in JSON.
+
+    Raises:
+        RequestError: a field that is missing, unknown, there twice or wrong; the message names it.
+    """
+    fields: dict[str, Part] = {}
+    for part in parts:
+        _known_field(part.name)
+        if part.name in fields:
+            raise RequestError(f"{part.name} is there twice in the form: it may be there once")
+        fields[part.name] = part
+    if "image" not in fields:
+        raise RequestError("image is missing: give the picture in the form's field image")
+    document = {name: _value(part) for name, part in fields.items() if name != "image"}
+    return CaptionRequest(
+        _rgb(_uploaded(fields["image"]), size),
+        *_known_of(document),
+        _parameters(document, _attributes(attributes, defaults)),
+    )
 
 
 def read_json(data: bytes) -> Any:
@@ -100,6 +106,56 @@ def read_json(data: bytes) -> Any:
     except ValueError as error:
         raise RequestError(f"the body is not valid JSON: {error}", "invalid_json") from error
     return document
+
+
+def _known_field(name: str) -> None:
+    if name not in _FIELDS:
+        name = name[:80]
+        near = difflib.get_close_matches(name, _FIELDS, n=1)
+        hint = f"did you mean {near[0]}?" if near else "known are " + ", ".join(_FIELDS)
+        raise RequestError(f"{name} is not a known field: {hint}")
+
+
+def _known_of(document: Mapping[str, Any]) -> tuple[tuple[Label, ...], str]:
+    """What is known of a picture: labels and detected text."""
+    try:
+        labels = labels_from(document.get("labels"))
+    except RecordError as error:
+        raise RequestError(f"labels: {error}") from error
+    text = document.get("detected_text")
+    if text is not None and not isinstance(text, str):
+        raise RequestError(f"detected_text is {_kind(text)}: it must be a string")
+    return labels, text or ""
+
+
+def _parameters(document: Mapping[str, Any], defaults: Parameters) -> Parameters:
+    try:
+        return parameters_from_json(_object(document, "parameters"), defaults)
+    except ParameterError as error:
+        raise RequestError(str(error), "invalid_parameter") from error
+
+
+def _attributes(attributes: Mapping[str, str], defaults: Parameters) -> Parameters:
+    try:
+        return parameters_from_attributes(attributes, defaults)
+    except ParameterError as error:
+        raise RequestError(str(error), "invalid_parameter") from error
+
+
+def _value(part: Part) -> Any:
+    """The value of a field beside the picture: text, or JSON."""
+    try:
+        return part.data.decode() if part.name == "detected_text" else read_json(part.data)
+    except UnicodeDecodeError as error:
+        raise RequestError(f"{part.name} is not UTF-8: byte {error.start} is wrong") from error
+    except RequestError as error:
+        raise RequestError(f"{part.name}: {error}", error.code) from error
+
+
+def _uploaded(part: Part) -> bytes:
+    """The bytes of a picture; a field that is no file may hold them in base64, and text is never a picture."""
+    is_base64 = part.filename is None and part.data.isascii()
+    return _image(part.data.decode()) if is_base64 else part.data
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -17,6 +17,11 @@ class Rescoring:
         self._log_probabilities = dict.fromkeys(lines, 0.0)
         self._live, self._end, self._step = list(self._log_probabilities), end, 0
 
+    @property
+    def width(self) -> int:
+        """See `search.Stepped.width`."""
+        return len(self._live)
+
     def advance(self, logits: Floats) -> Move:
         """See `search.Stepped.advance`."""
         normalisers = sampling.log_normalisers(logits)

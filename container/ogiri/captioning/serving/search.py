@@ -1,4 +1,4 @@
-"""How the lines of one picture are found, and how several such searches go through the engine together.
+"""How the lines of one picture are found.
 
 A search holds rows of the decoder's batch. At each step it gets their logits and says which rows live on (one may
 live on several times: candidates share the prefill, and beams branch) and which token each of them takes.
@@ -7,18 +7,15 @@ live on several times: candidates share the prefill, and beams branch) and which
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
 from ogiri.captioning.serving import ranking, sampling
-from ogiri.captioning.serving.engine import Engine
 from ogiri.captioning.serving.line import Caption, Line, Rules
 from ogiri.captioning.serving.parameters import Parameters
 from ogiri.captioning.serving.sampling import Floats
-from ogiri.captioning.serving.state import State
 
 SEED_BITS = 63
 
@@ -43,6 +40,10 @@ class Move:
 
 class Stepped(Protocol):
     """Some rows that go through the engine."""
+
+    @property
+    def width(self) -> int:
+        """How many rows it may have from now on, at most."""
 
     def advance(self, logits: Floats) -> Move:
         """Go on by a token. Args: logits: (rows, vocabulary); one row at first, then those of the last move."""
@@ -89,6 +90,11 @@ class Sampling:
         self._live = list(range(count))
         self._captions: dict[int, Caption] = {}
         self._redraws_left = REDRAWS
+
+    @property
+    def width(self) -> int:
+        """See `Search.width`."""
+        return len(self._live)
 
     def advance(self, logits: Floats) -> Move:
         """See `Search.advance`."""
@@ -148,34 +154,3 @@ class Sampling:
             if token == self._rules.end or self._rules.allows(line, token):
                 return token
             scores[token] = -np.inf
-
-
-def run(engine: Engine, logits: Floats, state: State, searches: Sequence[Stepped]) -> Iterator[None]:
-    """Step searches together until all are over.
-
-    Args:
-        engine: what steps them.
-        logits: (searches, vocabulary) as prefill gave them, a row a search.
-        state: as prefill gave it.
-        searches: fresh ones, or those that begin again.
-
-    Yields:
-        After every step, so that the caller may look at what is settled, at the clock, and stop.
-    """
-    sizes = [1] * len(searches)
-    while True:
-        rows: list[int] = []
-        tokens: list[int] = []
-        start = 0
-        for number, search in enumerate(searches):
-            size = sizes[number]
-            if size:
-                move = search.advance(logits[start : start + size])
-                rows += [start + row for row in move.rows]
-                tokens += move.tokens
-                sizes[number] = len(move.rows)
-                start += size
-        yield
-        if not rows:
-            return
-        logits, state = engine.step(np.array(tokens), state.take(rows))

@@ -113,7 +113,8 @@ def _state_entry(entry: Any) -> StateEntry:
     try:
         shape = tuple(int(size) for size in entry["shape"])
         dtype = np.dtype(entry.get("dtype", "float32")).name
-        return StateEntry(str(entry["name"]), shape, dtype, bool(entry.get("constant", False)))
+        padding = float(entry.get("padding", 0.0))
+        return StateEntry(str(entry["name"]), shape, dtype, bool(entry.get("constant", False)), padding)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"manifest.json has {entry!r} in decoding.state: it needs name, shape and dtype") from error
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,7 +23,12 @@ from ogiri.captioning.training.tied import round_table, share_table
 
 OPSET = 17
 QUANTIZED_BITS = 8
-QUANTIZED_BLOCK = 32
+FINEST_BLOCK = 32
+BLOCKS = (256, 128, 64, FINEST_BLOCK)
+"""Weights that share a scale. Large blocks are fast: with 256 a step of GPT-2 medium takes half as long as with 32 for
+eight lines, and three fifths for one."""
+
+MAX_PADDING = 1.03  # of the weights: the last block of a matrix is filled up
 INT8_ACTIVATIONS = 4  # MatMulNBits' accuracy level: each row's activations are rounded to int8 by blocks
 
 _PREFIX_AXES = {
@@ -85,16 +90,29 @@ def export_decoder(decoder: Decoder, channels: int, path: Path) -> None:
         axes[f"next.{spec.name}"] = {0: "batch", **({} if spec.growing is None else {spec.growing: spec.name})}
     names = [spec.name for spec in specs]
     inputs = ["tokens", *_PREFIX_AXES, *names]
-    _export(DecoderGraph(decoder), example, path, inputs, ["logits", *(f"next.{name}" for name in names)], axes)
+    outputs = ["logits", *(f"next.{name}" for name in names)]
+    _export(DecoderGraph(decoder), example, path, inputs, outputs, axes, decoder.custom_opsets)
     graph = onnx.load(path)
     share_table(graph)
     onnx.save(graph, path)
 
 
-def quantize_decoder(source: Path, target: Path) -> None:
-    """Round the weights of all matrix products to 8 bits in blocks of 32 along the summed axis."""
+def quantization_blocks(source: Path) -> list[int]:
+    """The block sizes to try for a graph: the largest that hardly pads its matrices, and the most exact one."""
+    graph = onnx.load(source).graph
+    weights = {initializer.name: initializer.dims for initializer in graph.initializer}
+    shapes = [weights[node.input[1]] for node in graph.node if node.op_type == "MatMul" and node.input[1] in weights]
+    exact = sum(rows * columns for rows, columns in shapes)
+    for block in BLOCKS:
+        if sum(-(-rows // block) * block * columns for rows, columns in shapes) <= MAX_PADDING * exact:
+            return sorted({block, FINEST_BLOCK}, reverse=True)
+    return [FINEST_BLOCK]
+
+
+def quantize_decoder(source: Path, target: Path, block: int = FINEST_BLOCK) -> None:
+    """Round the weights of all matrix products to 8 bits in blocks along the summed axis."""
     config = DefaultWeightOnlyQuantConfig(
-        block_size=QUANTIZED_BLOCK, is_symmetric=True, accuracy_level=INT8_ACTIVATIONS, bits=QUANTIZED_BITS
+        block_size=block, is_symmetric=True, accuracy_level=INT8_ACTIVATIONS, bits=QUANTIZED_BITS
     )
     quantizer = MatMulNBitsQuantizer(onnx.load(source), algo_config=config)
     previous = logging.root.manager.disable
@@ -114,6 +132,7 @@ def _export(
     inputs: list[str],
     outputs: list[str],
     axes: dict[str, dict[int, str]],
+    custom_opsets: Mapping[str, int] | None = None,
 ) -> None:
     module.eval()
     with warnings.catch_warnings(), torch.no_grad(), _without_fast_attention():
@@ -127,6 +146,7 @@ def _export(
             output_names=outputs,
             dynamic_axes=axes,
             opset_version=OPSET,
+            custom_opsets=dict(custom_opsets or {}),
             dynamo=False,
         )
     onnx.checker.check_model(str(path))

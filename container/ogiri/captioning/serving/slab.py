@@ -1,0 +1,188 @@
+"""Rows of decoder state side by side in memory that the graph reads and writes in place.
+
+A row is a line in progress. Rows 0 to `rows` are stepped together, whatever request each belongs to and whatever step
+it is at. Nothing is copied from step to step: states of a fixed shape change between two arrays, and caches (keys and
+values of GPT-2) are written by the graph where they lie. Only a line that branches, and one that takes the place of a
+line that has ended, is copied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ogiri.captioning.serving.state import Array, State, StateEntry
+
+MAX_ROWS = 64
+MIN_ROWS = 32  # as many as the candidates of one request, whatever they need
+MAX_BYTES = 1 << 30  # of state; a row of GPT-2 medium has 27 MB
+KEPT_ROWS = 8  # memory of more rows is given back as soon as none is used
+GROWTH = 32  # positions by which a cache is made longer
+
+_PREFIX = {"map": 2, "label_pieces": 2, "label_confidence": 1, "text_pieces": 1, "controls": 1}  # axes behind the rows
+
+
+class Slab:
+    """The state of up to `capacity` lines, and the step that takes them all one token further."""
+
+    def __init__(
+        self, session: Any, entries: Sequence[StateEntry], channels: int, vocabulary: int, tokens: int
+    ) -> None:
+        """Nothing is allocated before the first line.
+
+        Args:
+            session: of the decoder's graph.
+            entries: its state.
+            channels: of the encoder's map.
+            vocabulary: tokens.
+            tokens: of a line, so that caches need not grow while lines are written.
+        """
+        self._session, self._entries, self._channels, self._tokens = session, tuple(entries), channels, tokens
+        self._vocabulary = vocabulary
+        self.rows = 0
+        self.capacity = MAX_ROWS
+        self._arrays: dict[str, list[Array]] = {}  # one each, or two that take turns
+        self._bindings: dict[tuple[int, int], Any] = {}
+        self._turn = self._used = self._prefills = 0
+        self._lengths = np.zeros(MAX_ROWS, np.int64)  # positions that the caches hold
+        self._starts = np.zeros(MAX_ROWS, np.int64)  # of them, those that prefill made
+        self._prefixes = np.zeros(MAX_ROWS, np.int64)  # which prefill a row comes from, counted from 1
+
+    def put(self, row: int, state: State) -> None:
+        """Take the state that prefill gave for one line, (1, …) each, as this row: one that is there, or the next."""
+        if not self._arrays:
+            self._allocate(state)
+        self._starts[row] = self._lengths[row] = max(
+            (state[entry.name].shape[2] for entry in self._entries if entry.grows), default=0
+        )
+        self._prefills += 1
+        self._prefixes[row] = self._prefills
+        for entry in self._entries:
+            value, array = state[entry.name][0], self._current(entry)
+            if 0 not in entry.shape:
+                array[row] = value
+                continue
+            axis = entry.axis
+            if state[entry.name].shape[axis] + (self._tokens if entry.grows else 0) > array.shape[axis]:
+                array = self._lengthen(entry, state[entry.name].shape[axis] + (self._tokens if entry.grows else 0))
+            if entry.constant:
+                array[row] = entry.padding
+            array[row][_corner(value)] = value
+        self.rows = max(self.rows, row + 1)
+        self._used = max(self._used, self.rows)
+
+    def copy(self, source: int, target: int) -> None:
+        """Let one row be as another; `target` is there, or the next."""
+        alike = self._prefixes[source] == self._prefixes[target]
+        part = slice(int(self._starts[source]) if alike else 0, int(self._lengths[source]))
+        for entry in self._entries:
+            array = self._current(entry)
+            if entry.grows:
+                array[target, :, part] = array[source, :, part]
+            elif not (entry.constant and alike):
+                array[target] = array[source]
+        for numbers in (self._prefixes, self._starts, self._lengths):
+            numbers[target] = numbers[source]
+        self.rows = max(self.rows, target + 1)
+        self._used = max(self._used, self.rows)
+
+    def cut(self, rows: int) -> None:
+        """Forget all rows from this one on."""
+        self._prefixes[rows : self.rows] = 0
+        self.rows = rows
+        if not rows and self._used > KEPT_ROWS:
+            self._free()
+
+    def step(self, tokens: Sequence[int]) -> npt.NDArray[np.float32]:
+        """One more token for each row.
+
+        Args:
+            tokens: (rows,) the one that was chosen for each.
+
+        Returns:
+            (rows, vocabulary) logits of the token after. The memory is used again by the next step.
+        """
+        rows = self.rows
+        longest = int(self._lengths[:rows].max()) + 1
+        for entry in self._entries:
+            if entry.grows and self._current(entry).shape[entry.axis] < longest:
+                self._lengthen(entry, longest)
+        self._input[:rows, 0] = tokens
+        self._session.run_with_iobinding(self._binding(rows))
+        self._turn = 1 - self._turn
+        self._lengths[:rows] += 1
+        logits: npt.NDArray[np.float32] = self._logits[:rows, -1]
+        return logits
+
+    def _free(self) -> None:
+        self._arrays.clear()
+        self._bindings.clear()
+        self._used = 0
+
+    def _allocate(self, state: State) -> None:
+        bytes_of_row = 0
+        for entry in self._entries:
+            shape = list(state[entry.name].shape[1:])
+            if entry.grows:
+                shape[entry.axis - 1] = _rounded(shape[entry.axis - 1] + self._tokens)
+            # The system gives memory only to rows that are written to.
+            made = [np.zeros((MAX_ROWS, *shape), entry.dtype) for _ in range(2 if self._takes_turns(entry) else 1)]
+            self._arrays[entry.name] = made
+            bytes_of_row += sum(array.nbytes for array in made) // MAX_ROWS
+        self.capacity = min(MAX_ROWS, max(MIN_ROWS, MAX_BYTES // max(1, bytes_of_row)))
+        self._input = np.zeros((MAX_ROWS, 1), np.int64)
+        self._logits = np.empty((MAX_ROWS, 1, self._vocabulary), np.float32)
+
+    def _takes_turns(self, entry: StateEntry) -> bool:
+        return not (entry.constant or entry.grows)
+
+    def _current(self, entry: StateEntry) -> Array:
+        arrays = self._arrays[entry.name]
+        current: Array = arrays[self._turn % len(arrays)]
+        return current
+
+    def _lengthen(self, entry: StateEntry, length: int) -> Array:
+        old = self._current(entry)
+        shape = list(old.shape)
+        shape[entry.axis] = _rounded(length)
+        new = np.full(shape, entry.padding, entry.dtype) if entry.constant else np.zeros(shape, entry.dtype)
+        new[_corner(old[: self.rows])] = old[: self.rows]
+        self._arrays[entry.name] = [new]
+        self._bindings.clear()
+        return new
+
+    def _binding(self, rows: int) -> Any:
+        key = rows, self._turn
+        if key not in self._bindings:
+            self._bindings[key] = self._bound(rows)
+        return self._bindings[key]
+
+    def _bound(self, rows: int) -> Any:
+        """Where the graph reads and writes, for so many rows at this turn."""
+        binding = self._session.io_binding()
+        inputs: State = {"tokens": self._input[:rows]}
+        outputs: State = {"logits": self._logits[:rows]}
+        for name, axes in _PREFIX.items():
+            shape = (rows, 0, self._channels) if name == "map" else (rows, *[0] * axes)
+            inputs[name] = np.empty(shape, np.float32 if name == "map" else np.int64)
+        for entry in self._entries:
+            arrays = self._arrays[entry.name]
+            inputs[entry.name] = arrays[self._turn % len(arrays)][:rows]
+            if not entry.constant:
+                outputs[f"next.{entry.name}"] = arrays[(1 - self._turn) % len(arrays)][:rows]
+        for bind, arrays_of in ((binding.bind_input, inputs), (binding.bind_output, outputs)):
+            for name, array in arrays_of.items():
+                bind(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
+        return binding
+
+
+def _corner(part: Array) -> tuple[slice, ...]:
+    """Where an array lies in a larger one."""
+    return tuple(slice(size) for size in part.shape)
+
+
+def _rounded(positions: int) -> int:
+    return -(-positions // GROWTH) * GROWTH

@@ -1,0 +1,187 @@
+"""Lines of different requests on one slab: who shares a step with whom changes nothing but the time."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from ogiri.captioning.model.conditioning import ConditionLimits
+from ogiri.captioning.model.tokenizer import Tokenizer
+from ogiri.captioning.serving import slab
+from ogiri.captioning.serving.captioner import Captioner, Writing
+from ogiri.captioning.serving.decoding import Decoding
+from ogiri.captioning.serving.engine import Engine
+from ogiri.captioning.serving.parameters import Parameters
+from ogiri.captioning.training.export import export_decoder
+from ogiri.captioning.training.publish import state_entries
+from ogiri.record import Label
+from tests.captioning.serving.tiny import CHANNELS
+
+LIMITS = ConditionLimits()
+MAX_TOKENS = 20
+
+
+@pytest.fixture(scope="module")
+def gpt2(tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> Captioner:
+    from ogiri.captioning.model.gpt2 import GPT2Decoder, GPT2Dimensions
+
+    torch.manual_seed(0)
+    dims = GPT2Dimensions(
+        tokenizer.vocabulary, CHANNELS, LIMITS.buckets, positions=MAX_TOKENS + 2, width=32, heads=2, layers=2
+    )
+    decoder = GPT2Decoder(dims).eval()
+    with torch.no_grad():
+        decoder.transformer.wte.weight *= 30
+    path = tmp_path_factory.mktemp("gpt2") / "decoder.onnx"
+    export_decoder(decoder, CHANNELS, path)
+    return Captioner(Engine(path, state_entries(decoder), threads=1), tokenizer, LIMITS, MAX_TOKENS)
+
+
+@pytest.fixture(params=["lstm-like", "gpt2"])
+def any_captioner(request: pytest.FixtureRequest, captioner: Captioner, gpt2: Captioner) -> Captioner:
+    return gpt2 if request.param == "gpt2" else captioner
+
+
+def requests(captioner: Captioner, maps: np.ndarray, count: int) -> list[Callable[[], Writing]]:
+    """All kinds of requests: sampled, greedy, beams, candidates, ranked, with labels and text of any length."""
+    rng = random.Random(0)
+    kinds: list[dict[str, Any]] = [
+        {},
+        {"temperature": 0.0},
+        {"num_beams": 4, "num_candidates": 2},
+        {"num_beams": 8, "ranking": "relevance"},
+        {"num_candidates": 5, "temperature": 1.6},
+        {"best_of": 9, "ranking": "relevance"},
+        {"max_length": 3},
+        {"min_length": 12},
+    ]
+    made = []
+    for number in range(count):
+        labels = [Label("dog" * rng.randint(1, 3), 90.0) for _ in range(rng.randint(0, 4))]
+        known = captioner.conditions(labels, "猫が歩く" * rng.randint(0, 2))
+        picture = None if number % 7 == 6 else maps[number % 8][None]
+        how = Parameters(seed=number, **kinds[number % len(kinds)])
+        made.append(lambda picture=picture, known=known, how=how: captioner.writing(picture, known, how))
+    return made
+
+
+def finish(decoding: Decoding) -> None:
+    while decoding.tasks:
+        assert all(ended.error is None for ended in decoding.step())
+
+
+def lines(writing: Writing) -> list[tuple[int, ...]]:
+    return [caption.tokens for caption in writing.search.captions()]
+
+
+def alone(captioner: Captioner, make: Callable[[], Writing]) -> list[tuple[int, ...]]:
+    decoding, writing = captioner.decoding(), make()
+    decoding.add(writing)
+    finish(decoding)
+    return lines(writing)
+
+
+def test_lines_are_what_they_are_alone_whatever_comes_and_goes(any_captioner: Captioner, maps: np.ndarray):
+    makers = requests(any_captioner, maps, 40)
+    expected = [alone(any_captioner, make) for make in makers]
+    rng, decoding, writings = random.Random(1), any_captioner.decoding(), []
+    most = 0
+    for make in makers:
+        writings.append(make())
+        decoding.add(writings[-1])
+        for _ in range(rng.choice([0, 0, 1, 3])):
+            assert all(ended.error is None for ended in decoding.step())
+        most = max(most, decoding.rows)
+    finish(decoding)
+    assert most > 20
+    assert [lines(writing) for writing in writings] == expected
+    assert decoding.rows == 0
+
+
+def test_a_task_that_is_dropped_leaves_its_rows_to_others(any_captioner: Captioner, maps: np.ndarray):
+    makers = requests(any_captioner, maps, 16)
+    expected = [alone(any_captioner, make) for make in makers]
+    decoding, writings = any_captioner.decoding(), [make() for make in makers]
+    for writing in writings:
+        decoding.add(writing)
+    decoding.step()
+    decoding.step()
+    before = decoding.rows
+    for writing in writings[::2]:
+        decoding.drop(writing)
+    assert decoding.rows < before
+    assert decoding.tasks <= 8
+    finish(decoding)
+    assert [lines(writing) for writing in writings[1::2]] == expected[1::2]
+
+
+def test_more_lines_than_there_is_room_for_wait(
+    any_captioner: Captioner, maps: np.ndarray, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(slab, "MIN_ROWS", 10)
+    monkeypatch.setattr(slab, "MAX_BYTES", 1)
+    makers = requests(any_captioner, maps, 24)
+    expected = [alone(any_captioner, make) for make in makers]
+    decoding, writings, rows = any_captioner.decoding(), [make() for make in makers], []
+    for writing in writings:
+        decoding.add(writing)
+    while decoding.tasks:
+        assert all(ended.error is None for ended in decoding.step())
+        rows.append(decoding.rows)
+    assert 8 <= max(rows) <= 10
+    assert [lines(writing) for writing in writings] == expected
+
+
+def test_caches_grow_where_a_prefix_is_longer_than_those_before(
+    gpt2: Captioner, maps: np.ndarray, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(slab, "GROWTH", 1)
+    few, many = gpt2.conditions([], ""), gpt2.conditions([Label("dog")] * 9, "猫が歩く" * 9)
+    how = Parameters(seed=1, num_candidates=3)
+    decoding = gpt2.decoding()
+    writings = [gpt2.writing(maps[:1], known, how) for known in (few, many, few)]
+    for writing in writings:
+        decoding.add(writing)
+        decoding.step()
+    finish(decoding)
+    assert lines(writings[0]) == lines(writings[2]) == [c.tokens for c in gpt2.caption(maps[:1], few, how)]
+    assert lines(writings[1]) == [c.tokens for c in gpt2.caption(maps[:1], many, how)]
+
+
+def test_an_error_of_one_prefill_ends_its_task_alone(captioner: Captioner, maps: np.ndarray):
+    decoding, known = captioner.decoding(), captioner.conditions((), "")
+    good = captioner.writing(maps[:1], known, Parameters(seed=1))
+    bad = captioner.writing(maps[:1, :, :2], known, Parameters(seed=1))  # no such channels
+    decoding.add(good)
+    decoding.add(bad)
+    ended = []
+    while decoding.tasks:
+        ended += decoding.step()
+    assert [one.task for one in ended if one.error] == [bad]
+    assert [one.task for one in ended if not one.error] == [good]
+    assert lines(good) == [c.tokens for c in captioner.caption(maps[:1], known, Parameters(seed=1))]
+
+
+def test_an_error_of_a_step_ends_all_that_took_part_and_nothing_after(
+    captioner: Captioner, maps: np.ndarray, tmp_path: Path
+):
+    decoding, known = captioner.decoding(), captioner.conditions((), "")
+    first = [captioner.writing(maps[:1], known, Parameters(seed=seed, min_length=9)) for seed in range(3)]
+    for writing in first:
+        decoding.add(writing)
+    decoding.step()
+    decoding._running[0].tokens = [10**6]  # the graph has no such row
+    ended = decoding.step()
+    assert {id(one.task) for one in ended} == {id(writing) for writing in first}
+    assert all(one.error is not None for one in ended)
+    assert (decoding.tasks, decoding.rows) == (0, 0)
+    after = captioner.writing(maps[:1], known, Parameters(seed=1))
+    decoding.add(after)
+    finish(decoding)
+    assert lines(after) == [c.tokens for c in captioner.caption(maps[:1], known, Parameters(seed=1))]
