@@ -128,10 +128,9 @@ class GPT2Decoder(Decoder):
         x, count = _packed(torch.cat([slots, self._words(tokens, state["position"])], 1), hidden)
         after = {"past": state["past"] + count.to(torch.int32), "position": state["position"] + tokens.shape[1]}
         for layer, block in enumerate(self.transformer.h):
-            projected = _projected(block, x)
             names = [f"{name}.{layer}" for name in _CACHES]
             caches = [state[name] for name in names]
-            parts = (*projected.chunk(3, -1), *caches, state["past"], count, self.dims.heads)
+            parts = (_projected(block, x), *caches, state["past"], count, self.dims.heads)
             found, *grown = CachedAttention.apply(*parts)
             after |= dict(zip(names, grown, strict=True))
             x = self._finish(block, x, found)
@@ -167,7 +166,7 @@ class GPT2Decoder(Decoder):
     def _finish(self, block: Any, x: Tensor, seen: Tensor) -> Tensor:
         """The rest of a block, given what its attention saw: (batch, slots, width)."""
         x = x + block.attn.resid_dropout(_linear(block.attn.c_proj, seen))
-        inner = functional.gelu(_linear(block.mlp.c_fc, block.ln_2(x)), approximate="tanh")
+        inner = _gelu(_linear(block.mlp.c_fc, block.ln_2(x)))
         out: Tensor = x + block.mlp.dropout(_linear(block.mlp.c_proj, inner))
         return out
 
@@ -256,6 +255,24 @@ def _projected(block: Any, x: Tensor) -> Tensor:
     return _linear(block.attn.c_attn, block.ln_1(x))
 
 
+def _gelu(x: Tensor) -> Tensor:
+    """GELU with the tanh formula, in a graph as one node."""
+    if torch.onnx.is_in_onnx_export():
+        found: Tensor = _FastGelu.apply(x)
+        return found
+    return functional.gelu(x, approximate="tanh")
+
+
+class _FastGelu(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return functional.gelu(x, approximate="tanh")
+
+    @staticmethod
+    def symbolic(g: Any, x: Any) -> Any:
+        return g.op("com.microsoft::FastGelu", x)
+
+
 def _causal_mask(hidden: Tensor, time: int) -> Tensor:
     """Scores (batch, 1, slots + time, slots + time) that hide what comes later, and padding (batch, slots)."""
     padding = functional.pad(hidden, (0, time))
@@ -291,9 +308,7 @@ class CachedAttention(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        query: Tensor,
-        keys: Tensor,
-        values: Tensor,
+        projected: Tensor,
         old_keys: Tensor,
         old_values: Tensor,
         past: Tensor,
@@ -304,7 +319,7 @@ class CachedAttention(torch.autograd.Function):
 
         Args:
             ctx: not used.
-            query, keys, values: (batch, new, width).
+            projected: (batch, new, 3 * width) queries, keys and values.
             old_keys, old_values: (batch, heads, positions, width of a head) caches.
             past: (batch,) how many positions of each row hold something.
             count: (batch,) how many of the new positions are known; what comes behind them is of no use.
@@ -313,8 +328,8 @@ class CachedAttention(torch.autograd.Function):
         Returns:
             What was seen, (batch, new, width), and the caches with the new positions in them.
         """
-        new = query.shape[1]
-        query, *parts = (part.reshape(*part.shape[:2], heads, -1).transpose(1, 2) for part in (query, keys, values))
+        batch, new = projected.shape[:2]
+        query, *parts = projected.reshape(batch, new, 3, heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
         where = past.to(torch.int64)[:, None] + torch.arange(new, device=past.device)
         room = max(0, int(where.max()) + 1 - old_keys.shape[2])
         index = where[:, None, :, None].expand_as(parts[0])
@@ -330,17 +345,19 @@ class CachedAttention(torch.autograd.Function):
 
     @staticmethod
     def symbolic(
-        g: Any, query: Any, keys: Any, values: Any, old_keys: Any, old_values: Any, past: Any, count: Any, heads: int
+        g: Any, projected: Any, old_keys: Any, old_values: Any, past: Any, count: Any, heads: int
     ) -> Any:
         """The node of the graph."""
         known = g.op("Add", past, g.op("Cast", count, to_i=_ONNX_INT32))
         last = g.op("Sub", known, g.op("Constant", value_t=torch.tensor(1, dtype=torch.int32)))
         longest = g.op("ReduceMax", known, keepdims_i=0)
+        nothing = g.op("prim::Constant")
+        nothing.setType(torch._C.OptionalType.ofTensor())  # keys and values come with the queries
         return g.op(
             "com.microsoft::GroupQueryAttention",
-            query,
-            keys,
-            values,
+            projected,
+            nothing,
+            nothing,
             old_keys,
             old_values,
             last,

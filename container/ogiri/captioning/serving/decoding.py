@@ -130,16 +130,17 @@ class Decoding:
                 break  # in the order in which they came: none is overtaken for ever
             self._waiting.popleft()
             try:
-                logits, state = self._engine.prefill(start.maps, stack_conditions([start.conditions]), self._bos)
+                known = self._engine.known(start.maps, stack_conditions([start.conditions]))
+                first = self._slab.rows
+                logits = self._slab.prefill(first, known, self._bos)
             except Exception as error:
                 ended.append(Ended(task, error))
                 continue
             move = start.stepped.advance(logits)
             if not move.rows:
+                self._slab.cut(first)
                 self._go_on(task, ended)
                 continue
-            first = self._slab.rows
-            self._slab.put(first, state)
             rows = [first + number for number in range(len(move.rows))]
             for row in rows[1:]:
                 self._slab.copy(first, row)

@@ -17,7 +17,7 @@ from ogiri.captioning.model.conditioning import Conditions
 from ogiri.captioning.serving.memory import resident_bytes, return_freed_memory
 from ogiri.captioning.serving.processors import available_processors
 from ogiri.captioning.serving.slab import Slab
-from ogiri.captioning.serving.state import State, StateEntry
+from ogiri.captioning.serving.state import PAST, Array, State, StateEntry
 
 Floats = npt.NDArray[np.float32]
 
@@ -55,6 +55,8 @@ class Engine:
         file_bytes = sum(path.stat().st_size for path in (decoder, encoder) if path is not None)
         self._memory_bytes = min(max(resident_bytes() - resident, file_bytes), 3 * file_bytes)
         _check_names(decoder, self._decoder, [entry.name for entry in self._entries])
+        if self.grows and PAST not in {entry.name for entry in self._entries}:
+            raise ValueError(f"{decoder} has caches, and no state {PAST} that says how much of them is used")
         self.channels = _last_dimension(decoder, self._decoder.get_inputs(), "map")
         self.vocabulary = _last_dimension(decoder, self._decoder.get_outputs(), "logits")
         self._outputs = ["logits", *(f"next.{entry.name}" for entry in self._entries)]
@@ -83,14 +85,18 @@ class Engine:
             (batch, vocabulary) logits of the first token, and the state.
         """
         batch = len(conditions.label_confidence)
-        known = {
-            "map": self._maps(maps, batch),
+        state = {entry.name: entry.start(batch) for entry in self._entries}
+        return self._run(np.full(batch, bos), self.known(maps, conditions), state)
+
+    def known(self, maps: npt.NDArray[Any] | None, conditions: Conditions) -> dict[str, Array]:
+        """The inputs of the prefix; the arguments are those of `prefill`."""
+        return {
+            "map": self._maps(maps, len(conditions.label_confidence)),
             "label_pieces": conditions.label_pieces,
             "label_confidence": conditions.label_confidence,
             "text_pieces": conditions.text_pieces,
             "controls": conditions.controls,
         }
-        return self._run(np.full(batch, bos), known, {entry.name: entry.start(batch) for entry in self._entries})
 
     def step(self, tokens: npt.NDArray[np.int64], state: State) -> tuple[Floats, State]:
         """One more token a row, for rows that were prefilled together; `slab` has those of different lines.
@@ -128,7 +134,7 @@ class Engine:
     def _maps(self, maps: npt.NDArray[Any] | None, batch: int) -> Floats:
         if maps is None:
             return np.zeros((batch, 0, self.channels), np.float32)
-        single = np.asarray(maps, np.float32)
+        single = np.ascontiguousarray(maps, np.float32)
         return np.repeat(single, batch, axis=0) if len(single) == 1 else single
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,21 +14,12 @@ from ogiri.captioning.serving.batcher import Batcher, Ticket
 from ogiri.captioning.serving.captioner import Captioner, open_captioner
 from ogiri.captioning.serving.line import Caption
 from ogiri.captioning.serving.parameters import Parameters
-from ogiri.captioning.serving.request import (
-    MAX_INSTANCES,
-    CaptionRequest,
-    from_document,
-    from_form,
-    from_picture,
-    read_json,
-)
+from ogiri.captioning.serving.request import CaptionRequest, from_document, from_form, from_picture, read_json
+from ogiri.captioning.serving.schema import DESCRIPTION, FORM, JSON, MAX_INSTANCES, PICTURES
 from ogiri.captioning.serving.settings import Settings, read_settings
 from ogiri.parameter import ParameterError
 from ogiri.task import Answer, Body, Deadline, Payload, Piece, RequestError
 
-JSON = "application/json"
-FORM = "multipart/form-data"
-PICTURES = ("image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp", "application/x-image")
 LOOK_SECONDS = 0.05  # how often a request that waits looks whether its caller is still there
 WARM_UP_SECONDS = 600.0  # a slow machine may take long over a first picture; hosting says 503 until then
 
@@ -109,8 +101,8 @@ class CaptionPredictor:
     A picture is read and encoded in the thread that asks; one thread of its own writes the lines of all requests.
     """
 
-    content_types = (*PICTURES, FORM, JSON)
-    parameters = Parameters
+    content_types = DESCRIPTION.content_types
+    parameters = DESCRIPTION.parameters
 
     def __init__(self, name: str, settings: Settings, captioner: Captioner) -> None:
         self.name = name
@@ -122,15 +114,16 @@ class CaptionPredictor:
     def parse(self, body: Body) -> Payload:
         """See `Predictor.parse`."""
         if body.content_type in PICTURES:
-            return self._single(from_picture(body.data, body.attributes, self._settings.size, self._settings.defaults))
+            size, defaults = self._settings.size, self._settings.defaults
+            return self._single(from_picture(body.data, body.attributes, size, defaults), body.stream)
         if body.content_type == FORM:
             size, defaults = self._settings.size, self._settings.defaults
-            return self._single(from_form(body.parts, body.attributes, size, defaults))
+            return self._single(from_form(body.parts, body.attributes, size, defaults), body.stream)
         if body.content_type == JSON:
             document = read_json(body.data)
             if isinstance(document, dict) and "instances" in document:
                 return self._several(document)
-            return self._single(from_document(document, self._settings.size, self._settings.defaults))
+            return self._single(from_document(document, self._settings.size, self._settings.defaults), body.stream)
         known = ", ".join(self.content_types)
         raise RequestError(f"content type {body.content_type!r} is not one of {known}", "unsupported_media_type", 415)
 
@@ -176,8 +169,10 @@ class CaptionPredictor:
     def _closed(self) -> RequestError:
         return RequestError(f"model {self.name} is closed", "model_closed", 503)
 
-    def _single(self, request: CaptionRequest) -> Payload:
+    def _single(self, request: CaptionRequest, stream: bool) -> Payload:
         self._fits(request)
+        if stream:
+            request = replace(request, parameters=replace(request.parameters, stream=True))
         return Payload((request,), lambda answers: answers[0], request.parameters.stream)
 
     def _several(self, document: dict[str, Any]) -> Payload:

@@ -17,7 +17,6 @@ from ogiri.picture import RGB, PictureError, PictureTooLarge
 from ogiri.record import Label, RecordError, labels_from
 from ogiri.task import Part, RequestError
 
-MAX_INSTANCES = 128  # each is held as a decoded picture until it is answered
 _FIELDS = ("image", "labels", "detected_text", "parameters")
 _DATA_URI = re.compile(r"data:[\w.+-]+/[\w.+-]+;base64,", re.ASCII)
 _WHITE_SPACE = str.maketrans("", "", " \t\r\n")  # the `base64` command breaks its lines

@@ -8,13 +8,13 @@ line that has ended, is copied.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ogiri.captioning.serving.state import Array, State, StateEntry
+from ogiri.captioning.serving.state import PAST, Array, State, StateEntry
 
 MAX_ROWS = 64
 MIN_ROWS = 32  # as many as the candidates of one request, whatever they need
@@ -51,28 +51,45 @@ class Slab:
         self._starts = np.zeros(MAX_ROWS, np.int64)  # of them, those that prefill made
         self._prefixes = np.zeros(MAX_ROWS, np.int64)  # which prefill a row comes from, counted from 1
 
-    def put(self, row: int, state: State) -> None:
-        """Take the state that prefill gave for one line, (1, …) each, as this row: one that is there, or the next."""
+    def prefill(self, row: int, known: Mapping[str, Array], bos: int) -> npt.NDArray[np.float32]:
+        """Begin a line in this row: one that is there, or the next.
+
+        Args:
+            row: its place.
+            known: the inputs of the prefix, (1, …) each.
+            bos: the begin token.
+
+        Returns:
+            (1, vocabulary) logits of the first token.
+        """
+        longest = 1 + sum(known[name].shape[1] for name in _PREFIX)
         if not self._arrays:
-            self._allocate(state)
-        self._starts[row] = self._lengths[row] = max(
-            (state[entry.name].shape[2] for entry in self._entries if entry.grows), default=0
-        )
+            self._allocate(longest)
+        caches = {}
+        for entry in self._entries:
+            if entry.grows:
+                if self._current(entry).shape[entry.axis] < longest + self._tokens:
+                    self._lengthen(entry, longest + self._tokens)
+                caches[entry.name] = self._current(entry)[row : row + 1]
+        state = {entry.name: caches.get(entry.name, entry.start(1)) for entry in self._entries}
+        inputs = {"tokens": np.array([[bos]]), **known, **state}
+        binding = self._session.io_binding()
+        _bind(binding.bind_input, inputs)
+        copied = ["logits", *(f"next.{name}" for name in state if name not in caches)]
+        for name in copied:
+            binding.bind_output(name)
+        _bind(binding.bind_output, {f"next.{name}": array for name, array in caches.items()})
+        self._session.run_with_iobinding(binding)
+        found = {name: value.numpy() for name, value in zip(copied, binding.get_outputs(), strict=False)}
+        for entry in self._entries:
+            if not entry.grows:
+                self._put(entry, row, found[f"next.{entry.name}"][0])
         self._prefills += 1
         self._prefixes[row] = self._prefills
-        for entry in self._entries:
-            value, array = state[entry.name][0], self._current(entry)
-            if 0 not in entry.shape:
-                array[row] = value
-                continue
-            axis = entry.axis
-            if state[entry.name].shape[axis] + (self._tokens if entry.grows else 0) > array.shape[axis]:
-                array = self._lengthen(entry, state[entry.name].shape[axis] + (self._tokens if entry.grows else 0))
-            if entry.constant:
-                array[row] = entry.padding
-            array[row][_corner(value)] = value
-        self.rows = max(self.rows, row + 1)
-        self._used = max(self._used, self.rows)
+        self._starts[row] = self._lengths[row] = int(found[f"next.{PAST}"][0]) if caches else 0
+        self._count(row)
+        logits: npt.NDArray[np.float32] = found["logits"][:, -1]
+        return logits
 
     def copy(self, source: int, target: int) -> None:
         """Let one row be as another; `target` is there, or the next."""
@@ -86,8 +103,7 @@ class Slab:
                 array[target] = array[source]
         for numbers in (self._prefixes, self._starts, self._lengths):
             numbers[target] = numbers[source]
-        self.rows = max(self.rows, target + 1)
-        self._used = max(self._used, self.rows)
+        self._count(target)
 
     def cut(self, rows: int) -> None:
         """Forget all rows from this one on."""
@@ -122,12 +138,16 @@ class Slab:
         self._bindings.clear()
         self._used = 0
 
-    def _allocate(self, state: State) -> None:
+    def _count(self, row: int) -> None:
+        self.rows = max(self.rows, row + 1)
+        self._used = max(self._used, self.rows)
+
+    def _allocate(self, longest: int) -> None:
         bytes_of_row = 0
         for entry in self._entries:
-            shape = list(state[entry.name].shape[1:])
+            shape = list(entry.shape)
             if entry.grows:
-                shape[entry.axis - 1] = _rounded(shape[entry.axis - 1] + self._tokens)
+                shape[entry.axis - 1] = _rounded(longest + self._tokens)
             # The system gives memory only to rows that are written to.
             made = [np.zeros((MAX_ROWS, *shape), entry.dtype) for _ in range(2 if self._takes_turns(entry) else 1)]
             self._arrays[entry.name] = made
@@ -135,6 +155,17 @@ class Slab:
         self.capacity = min(MAX_ROWS, max(MIN_ROWS, MAX_BYTES // max(1, bytes_of_row)))
         self._input = np.zeros((MAX_ROWS, 1), np.int64)
         self._logits = np.empty((MAX_ROWS, 1, self._vocabulary), np.float32)
+
+    def _put(self, entry: StateEntry, row: int, value: Array) -> None:
+        array = self._current(entry)
+        if 0 not in entry.shape:
+            array[row] = value
+            return
+        axis = entry.axis
+        if value.shape[axis - 1] > array.shape[axis]:
+            array = self._lengthen(entry, value.shape[axis - 1])
+        array[row] = entry.padding
+        array[row][_corner(value)] = value
 
     def _takes_turns(self, entry: StateEntry) -> bool:
         return not (entry.constant or entry.grows)
@@ -173,10 +204,15 @@ class Slab:
             inputs[entry.name] = arrays[self._turn % len(arrays)][:rows]
             if not entry.constant:
                 outputs[f"next.{entry.name}"] = arrays[(1 - self._turn) % len(arrays)][:rows]
-        for bind, arrays_of in ((binding.bind_input, inputs), (binding.bind_output, outputs)):
-            for name, array in arrays_of.items():
-                bind(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
+        _bind(binding.bind_input, inputs)
+        _bind(binding.bind_output, outputs)
         return binding
+
+
+def _bind(bind: Any, arrays: Mapping[str, Array]) -> None:
+    """Let the graph read or write these arrays where they lie; somebody else must keep them alive."""
+    for name, array in arrays.items():
+        bind(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
 
 
 def _corner(part: Array) -> tuple[slice, ...]:

@@ -12,6 +12,9 @@ Array = npt.NDArray[Any]
 State = dict[str, Array]
 """Name → (rows, …)."""
 
+PAST = "past"
+"""The state that says how many positions the caches hold of each row, where there are caches."""
+
 
 @dataclass(frozen=True)
 class StateEntry:
