@@ -154,16 +154,18 @@ def test_caches_grow_where_a_prefix_is_longer_than_those_before(
     assert lines(writings[1]) == [c.tokens for c in gpt2.caption(maps[:1], many, how)]
 
 
-def test_an_error_of_one_prefill_ends_its_task_alone(captioner: Captioner, maps: np.ndarray):
+def test_an_error_of_one_task_ends_it_alone(captioner: Captioner, maps: np.ndarray):
     decoding, known = captioner.decoding(), captioner.conditions((), "")
     good = captioner.writing(maps[:1], known, Parameters(seed=1))
     bad = captioner.writing(maps[:1, :, :2], known, Parameters(seed=1))  # no such channels
-    decoding.add(good)
-    decoding.add(bad)
-    ended = []
+    broken = captioner.writing(maps[:1], known, Parameters(seed=1, num_candidates=3, min_length=5))
+    for writing in (good, bad, broken):
+        decoding.add(writing)
+    ended = decoding.step()
+    broken.search.advance = lambda logits: 1 / 0
     while decoding.tasks:
         ended += decoding.step()
-    assert [one.task for one in ended if one.error] == [bad]
+    assert [one.task for one in ended if one.error] == [bad, broken]
     assert [one.task for one in ended if not one.error] == [good]
     assert lines(good) == [c.tokens for c in captioner.caption(maps[:1], known, Parameters(seed=1))]
 

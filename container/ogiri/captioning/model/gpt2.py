@@ -265,7 +265,7 @@ def _gelu(x: Tensor) -> Tensor:
 
 class _FastGelu(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
+    def forward(_ctx: Any, x: Tensor) -> Tensor:
         return functional.gelu(x, approximate="tanh")
 
     @staticmethod
@@ -301,13 +301,13 @@ def _packed(x: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
 class CachedAttention(torch.autograd.Function):
     """Causal attention of some new positions over those in two caches and themselves.
 
-    In a graph it is ONNX Runtime's GroupQueryAttention, which writes the new keys and values into the caches' own memory
+    In a graph it is ONNX Runtime's GroupQueryAttention, which writes new keys and values into the caches' own memory
     where that is given as the output too. Here it is spelled out for training and tests; it has no gradient.
     """
 
     @staticmethod
     def forward(
-        ctx: Any,
+        _ctx: Any,
         projected: Tensor,
         old_keys: Tensor,
         old_values: Tensor,
@@ -318,9 +318,9 @@ class CachedAttention(torch.autograd.Function):
         """Attend.
 
         Args:
-            ctx: not used.
             projected: (batch, new, 3 * width) queries, keys and values.
-            old_keys, old_values: (batch, heads, positions, width of a head) caches.
+            old_keys: (batch, heads, positions, width of a head) cache.
+            old_values: the same for values.
             past: (batch,) how many positions of each row hold something.
             count: (batch,) how many of the new positions are known; what comes behind them is of no use.
             heads: that share the width.
@@ -344,9 +344,7 @@ class CachedAttention(torch.autograd.Function):
         return seen.transpose(1, 2).flatten(2), keys[:, :, :length], values[:, :, :length]
 
     @staticmethod
-    def symbolic(
-        g: Any, projected: Any, old_keys: Any, old_values: Any, past: Any, count: Any, heads: int
-    ) -> Any:
+    def symbolic(g: Any, projected: Any, old_keys: Any, old_values: Any, past: Any, count: Any, heads: int) -> Any:
         """The node of the graph."""
         known = g.op("Add", past, g.op("Cast", count, to_i=_ONNX_INT32))
         last = g.op("Sub", known, g.op("Constant", value_t=torch.tensor(1, dtype=torch.int32)))

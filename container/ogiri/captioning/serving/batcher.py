@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 from collections.abc import Callable
 
 from ogiri.captioning.serving.captioner import Writing
 from ogiri.captioning.serving.decoding import Decoding
+
+logger = logging.getLogger(__name__)
 
 
 class Ticket:
@@ -57,7 +60,7 @@ class Batcher:
         self._arrived: list[Ticket] = []
         self._closing = False
         self._steps = self._tokens = self._pictures = 0
-        self._thread = threading.Thread(target=self._run, args=(decoding(),), name="decode", daemon=True)
+        self._thread = threading.Thread(target=self._run, args=(decoding,), name="decode", daemon=True)
         self._thread.start()
 
     def submit(self, ticket: Ticket) -> None:
@@ -83,8 +86,8 @@ class Batcher:
             self._condition.notify()
         self._thread.join()
 
-    def _run(self, decoding: Decoding) -> None:
-        running: dict[int, Ticket] = {}
+    def _run(self, make: Callable[[], Decoding]) -> None:
+        decoding, running = make(), dict[int, Ticket]()
         while True:
             with self._condition:
                 while not (self._arrived or running or self._closing):
@@ -92,16 +95,28 @@ class Batcher:
                 arrived, self._arrived = self._arrived, []
             if not (arrived or running):
                 return
-            for ticket in arrived:
-                running[id(ticket.writing)] = ticket
-                decoding.add(ticket.writing)
-            for ticket in [ticket for ticket in running.values() if ticket.given_up]:
-                decoding.drop(ticket.writing)
-                del running[id(ticket.writing)]
-            for ended in decoding.step():
-                self._pictures += 1
-                running.pop(id(ended.task)).end(ended.error)
-            self._steps, self._tokens = decoding.steps, decoding.row_steps
-            for ticket in running.values():
-                if ticket.stream:
-                    ticket.tell()
+            running |= {id(ticket.writing): ticket for ticket in arrived}
+            try:
+                self._step(decoding, arrived, running)
+            except Exception as error:  # a bug of ours: those it hit get it, and those who come later do not
+                logger.exception("decoding failed")
+                for ticket in running.values():
+                    ticket.end(error)
+                running.clear()
+                decoding = make()
+
+    def _step(self, decoding: Decoding, arrived: list[Ticket], running: dict[int, Ticket]) -> None:
+        for ticket in arrived:
+            decoding.add(ticket.writing)
+        for ticket in [ticket for ticket in running.values() if ticket.given_up]:
+            decoding.drop(ticket.writing)
+            del running[id(ticket.writing)]
+        before = decoding.steps, decoding.row_steps
+        for ended in decoding.step():
+            self._pictures += 1
+            running.pop(id(ended.task)).end(ended.error)
+        self._steps += decoding.steps - before[0]
+        self._tokens += decoding.row_steps - before[1]
+        for ticket in running.values():
+            if ticket.stream:
+                ticket.tell()

@@ -41,7 +41,7 @@ class Writing:
         weighs: bool,
         rescoring: Callable[[Sequence[tuple[int, ...]]], Start],
     ) -> None:
-        """Args: weighs: whether lines are ranked by their likelihood with nothing known, which `rescoring` finds out."""
+        """Args: weighs: whether the ranking asks how likely lines are with nothing known; `rescoring` finds out."""
         self.search = search
         self._start = Start(maps, conditions, search)
         self._begun, self._weighs, self._rescoring = False, weighs, rescoring

@@ -93,7 +93,7 @@ class Decoding:
         """Take every line one token further; tasks that wait come in first.
 
         Returns:
-            What is over. An error of one prefill ends its task, one of the common step ends all that take part.
+            What is over. An error of the common step ends all that take part, any other its task alone.
         """
         ended = self._admit()
         if not self._running:
@@ -112,8 +112,14 @@ class Decoding:
         self.steps += 1
         self.row_steps += self._slab.rows
         freed: list[int] = []
-        moves = [one.stepped.advance(logits[one.rows]) for one in self._running]
-        for one, move in zip(list(self._running), moves, strict=True):
+        for one, of_rows in [(one, logits[one.rows]) for one in self._running]:
+            try:
+                move = one.stepped.advance(of_rows)
+            except Exception as error:
+                freed += one.rows
+                self._running.remove(one)
+                ended.append(Ended(one.task, error))
+                continue
             freed += self._take(one, move, freed)
             if not move.rows:
                 self._running.remove(one)
@@ -132,11 +138,11 @@ class Decoding:
             try:
                 known = self._engine.known(start.maps, stack_conditions([start.conditions]))
                 first = self._slab.rows
-                logits = self._slab.prefill(first, known, self._bos)
+                move = start.stepped.advance(self._slab.prefill(first, known, self._bos))
             except Exception as error:
+                self._slab.cut(first)
                 ended.append(Ended(task, error))
                 continue
-            move = start.stepped.advance(logits)
             if not move.rows:
                 self._slab.cut(first)
                 self._go_on(task, ended)

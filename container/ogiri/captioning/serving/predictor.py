@@ -128,7 +128,7 @@ class CaptionPredictor:
         raise RequestError(f"content type {body.content_type!r} is not one of {known}", "unsupported_media_type", 415)
 
     def submit(self, request: CaptionRequest, deadline: Deadline, cancelled: Callable[[], bool]) -> Answering:
-        """See `Predictor.submit`. The picture is encoded before this returns, its lines are written by another thread."""
+        """See `Predictor.submit`. The picture is encoded before this returns; another thread writes its lines."""
         captioner = self._opened()
         _check(deadline)
         maps = captioner.engine.encode(request.rgb[None])
