@@ -138,6 +138,21 @@ def test_more_lines_than_there_is_room_for_wait(
     assert [lines(writing) for writing in writings] == expected
 
 
+def test_memory_is_given_back_once_nothing_is_written(
+    any_captioner: Captioner, maps: np.ndarray, monkeypatch: pytest.MonkeyPatch
+):
+    makers = requests(any_captioner, maps, 4)
+    expected, decoding = [alone(any_captioner, make) for make in makers], any_captioner.decoding()
+    for kept, left in ((10**9, True), (0, False), (0, False)):
+        monkeypatch.setattr(slab, "KEPT_BYTES", kept)
+        writings = [make() for make in makers]
+        for writing in writings:
+            decoding.add(writing)
+        finish(decoding)
+        assert [lines(writing) for writing in writings] == expected
+        assert bool(decoding._slab._arrays) == left
+
+
 def test_caches_grow_where_a_prefix_is_longer_than_those_before(
     gpt2: Captioner, maps: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ):

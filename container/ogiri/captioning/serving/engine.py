@@ -14,10 +14,9 @@ import numpy.typing as npt
 import onnxruntime
 
 from ogiri.captioning.model.conditioning import Conditions
-from ogiri.captioning.serving.memory import resident_bytes, return_freed_memory
-from ogiri.captioning.serving.processors import available_processors
 from ogiri.captioning.serving.slab import Slab
 from ogiri.captioning.serving.state import PAST, Array, State, StateEntry
+from ogiri.machine import available_processors, resident_bytes, return_freed_memory
 
 Floats = npt.NDArray[np.float32]
 

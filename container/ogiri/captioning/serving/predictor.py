@@ -21,6 +21,7 @@ from ogiri.parameter import ParameterError
 from ogiri.task import Answer, Body, Deadline, Payload, Piece, RequestError
 
 LOOK_SECONDS = 0.05  # how often a request that waits looks whether its caller is still there
+WARM_UP_CHARACTERS = 2  # a whole line would keep a large model from being ready for a second
 WARM_UP_SECONDS = 600.0  # a slow machine may take long over a first picture; hosting says 503 until then
 
 
@@ -144,7 +145,7 @@ class CaptionPredictor:
         """See `Predictor.warm_up`."""
         size = self._settings.size
         grey = np.full((size, size, 3), 128, np.uint8)
-        request = CaptionRequest(grey, (), "", Parameters(num_candidates=2, seed=0))
+        request = CaptionRequest(grey, (), "", Parameters(seed=0, max_length=WARM_UP_CHARACTERS))
         for _ in self.submit(request, Deadline.after(WARM_UP_SECONDS), lambda: False):
             pass
 

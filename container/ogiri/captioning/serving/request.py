@@ -6,6 +6,7 @@ import base64
 import difflib
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +21,9 @@ from ogiri.task import Part, RequestError
 _FIELDS = ("image", "labels", "detected_text", "parameters")
 _DATA_URI = re.compile(r"data:[\w.+-]+/[\w.+-]+;base64,", re.ASCII)
 _WHITE_SPACE = str.maketrans("", "", " \t\r\n")  # the `base64` command breaks its lines
-_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+_MAX_PARAMETERS = 100  # each unknown one is told with the nearest known name, which takes time
+_SHOWN_CHARACTERS = 80  # of a name that is not known
 
 
 @dataclass(frozen=True)
@@ -93,8 +96,9 @@ def read_json(data: bytes) -> Any:
         RequestError: malformed, a name twice in one object, NaN or Infinity, half a surrogate pair.
     """
     try:
-        document = json.loads(data, object_pairs_hook=_unique, parse_constant=_no_constant)
-        if _SURROGATE.search(data):  # half a pair is no character: it could not be written down again
+        text = data.decode("utf-8-sig")  # json.loads lets half a pair in bytes pass
+        document = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+        if _SURROGATE.search(text):  # half a pair is no character: it could not be written down again
             json.dumps(document, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         raise RequestError("the body has half a surrogate pair (\\ud800 to \\udfff)", "invalid_json") from error
@@ -109,7 +113,7 @@ def read_json(data: bytes) -> Any:
 
 def _known_field(name: str) -> None:
     if name not in _FIELDS:
-        name = name[:80]
+        name = name[:_SHOWN_CHARACTERS]
         near = difflib.get_close_matches(name, _FIELDS, n=1)
         hint = f"did you mean {near[0]}?" if near else "known are " + ", ".join(_FIELDS)
         raise RequestError(f"{name} is not a known field: {hint}")
@@ -121,6 +125,10 @@ def _known_of(document: Mapping[str, Any]) -> tuple[tuple[Label, ...], str]:
         labels = labels_from(document.get("labels"))
     except RecordError as error:
         raise RequestError(f"labels: {error}") from error
+    except OverflowError as error:
+        raise RequestError("labels: a Confidence is far beyond 100, which is the most") from error
+    except RecursionError as error:  # on the way into a message
+        raise RequestError("labels is nested too deeply") from error
     text = document.get("detected_text")
     if text is not None and not isinstance(text, str):
         raise RequestError(f"detected_text is {_kind(text)}: it must be a string")
@@ -128,10 +136,15 @@ def _known_of(document: Mapping[str, Any]) -> tuple[tuple[Label, ...], str]:
 
 
 def _parameters(document: Mapping[str, Any], defaults: Parameters) -> Parameters:
+    given = _object(document, "parameters")
+    if len(given) > _MAX_PARAMETERS:
+        raise RequestError(f"parameters has {len(given)} members: there are not so many", "invalid_parameter")
     try:
-        return parameters_from_json(_object(document, "parameters"), defaults)
+        return parameters_from_json({name[:_SHOWN_CHARACTERS]: value for name, value in given.items()}, defaults)
     except ParameterError as error:
         raise RequestError(str(error), "invalid_parameter") from error
+    except RecursionError as error:  # on the way into a message
+        raise RequestError("parameters is nested too deeply", "invalid_parameter") from error
 
 
 def _attributes(attributes: Mapping[str, str], defaults: Parameters) -> Parameters:
@@ -139,6 +152,8 @@ def _attributes(attributes: Mapping[str, str], defaults: Parameters) -> Paramete
         return parameters_from_attributes(attributes, defaults)
     except ParameterError as error:
         raise RequestError(str(error), "invalid_parameter") from error
+    except RecursionError as error:
+        raise RequestError("a custom attribute is nested too deeply", "invalid_parameter") from error
 
 
 def _value(part: Part) -> Any:
@@ -160,8 +175,7 @@ def _uploaded(part: Part) -> bytes:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     document = dict(pairs)
     if len(document) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
         raise ValueError(f"{twice!r} is there twice in one object")
     return document
 

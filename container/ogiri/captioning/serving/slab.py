@@ -19,7 +19,7 @@ from ogiri.captioning.serving.state import PAST, Array, State, StateEntry
 MAX_ROWS = 64
 MIN_ROWS = 32  # as many as the candidates of one request, whatever they need
 MAX_BYTES = 1 << 30  # of state; a row of GPT-2 medium has 27 MB
-KEPT_ROWS = 8  # memory of more rows is given back as soon as none is used
+KEPT_BYTES = 16 << 20  # more than that is given back as soon as no row is used
 GROWTH = 32  # positions by which a cache is made longer
 
 _PREFIX = {"map": 2, "label_pieces": 2, "label_confidence": 1, "text_pieces": 1, "controls": 1}  # axes behind the rows
@@ -46,7 +46,7 @@ class Slab:
         self.capacity = MAX_ROWS
         self._arrays: dict[str, list[Array]] = {}  # one each, or two that take turns
         self._bindings: dict[tuple[int, int], Any] = {}
-        self._turn = self._used = self._prefills = 0
+        self._turn = self._used = self._prefills = self._row_bytes = 0
         self._lengths = np.zeros(MAX_ROWS, np.int64)  # positions that the caches hold
         self._starts = np.zeros(MAX_ROWS, np.int64)  # of them, those that prefill made
         self._prefixes = np.zeros(MAX_ROWS, np.int64)  # which prefill a row comes from, counted from 1
@@ -109,7 +109,7 @@ class Slab:
         """Forget all rows from this one on."""
         self._prefixes[rows : self.rows] = 0
         self.rows = rows
-        if not rows and self._used > KEPT_ROWS:
+        if not rows and self._used * self._row_bytes > KEPT_BYTES:
             self._free()
 
     def step(self, tokens: Sequence[int]) -> npt.NDArray[np.float32]:
@@ -143,7 +143,7 @@ class Slab:
         self._used = max(self._used, self.rows)
 
     def _allocate(self, longest: int) -> None:
-        bytes_of_row = 0
+        self._row_bytes = 0
         for entry in self._entries:
             shape = list(entry.shape)
             if entry.grows:
@@ -151,8 +151,8 @@ class Slab:
             # The system gives memory only to rows that are written to.
             made = [np.zeros((MAX_ROWS, *shape), entry.dtype) for _ in range(2 if self._takes_turns(entry) else 1)]
             self._arrays[entry.name] = made
-            bytes_of_row += sum(array.nbytes for array in made) // MAX_ROWS
-        self.capacity = min(MAX_ROWS, max(MIN_ROWS, MAX_BYTES // max(1, bytes_of_row)))
+            self._row_bytes += sum(array.nbytes for array in made) // MAX_ROWS
+        self.capacity = min(MAX_ROWS, max(MIN_ROWS, MAX_BYTES // max(1, self._row_bytes)))
         self._input = np.zeros((MAX_ROWS, 1), np.int64)
         self._logits = np.empty((MAX_ROWS, 1, self._vocabulary), np.float32)
 

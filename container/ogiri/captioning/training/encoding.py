@@ -19,8 +19,8 @@ import torch
 from ogiri.captioning.data.features import FrozenEncoder, Pixels
 from ogiri.captioning.model.encoder import Encoder
 from ogiri.captioning.serving.engine import open_session
-from ogiri.captioning.serving.processors import available_processors
 from ogiri.captioning.training.export import export_encoder
+from ogiri.machine import available_processors
 
 
 @contextmanager

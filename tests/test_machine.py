@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ogiri.captioning.serving.processors import available_processors
+from ogiri.machine import available_processors
 
 
 @pytest.fixture(autouse=True)
