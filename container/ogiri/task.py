@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
 
 TASKS: Mapping[str, tuple[str, str]] = {
-    # task: (module with `load(artifact) -> Predictor`, module with `TRAINER: Trainer`)
+    # task: (module with `load(artifact) -> Predictor` and `DESCRIPTION`, module with `TRAINER: Trainer`)
     "caption": ("ogiri.captioning.serving.predictor", "ogiri.captioning.training.trainer"),
 }
 
@@ -69,12 +69,14 @@ class Body:
         data: the bytes; none for a form.
         attributes: the decoded `name=value` pairs of X-Amzn-SageMaker-Custom-Attributes, unknown names included.
         parts: of a form, in their order.
+        stream: the caller asked for a stream in Accept; a single request is then to be streamed, whatever it says.
     """
 
     content_type: str
     data: bytes
     attributes: Mapping[str, str] = field(default_factory=dict)
     parts: tuple[Part, ...] = ()
+    stream: bool = False
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ class Payload:
 
     Attributes:
         requests: opaque to hosting, each is handed to `Predictor.submit`.
-        stream: the caller asked for pieces as they come.
+        stream: pieces are wanted as they come; there is one request then.
         assemble: the answers, in the order of `requests`, as one.
     """
 
@@ -168,12 +170,33 @@ class Predictor(Protocol):
         """Give the memory back."""
 
 
+@dataclass(frozen=True)
+class Description:
+    """What a task takes and gives, for its OpenAPI file. Schemas are JSON Schema.
+
+    Attributes:
+        content_types: the media types that its predictor takes.
+        parameters: a dataclass of `ogiri.parameter` fields; schemas refer to it as `#/components/schemas/Parameters`.
+        request: schema of a JSON request.
+        form: what the properties of a form are where they differ from those of `request`.
+        answer: schema of a JSON answer.
+        max_instances: requests in one JSON body.
+    """
+
+    content_types: tuple[str, ...]
+    parameters: type
+    request: Mapping[str, Any]
+    form: Mapping[str, Any]
+    answer: Mapping[str, Any]
+    max_instances: int
+
+
 @runtime_checkable
 class Measured(Protocol):
     """A predictor that counts what it does, for the metrics."""
 
     def statistics(self) -> Mapping[str, float]:
-        """Counters that only grow, from 0 when the model was loaded: `steps`, `rows`, `tokens`."""
+        """Counters that only grow, from 0 when the model was loaded: `steps`, the `tokens` they made, and others."""
 
 
 def answer(predictor: Predictor, request: Any, deadline: Deadline, cancelled: Callable[[], bool]) -> Answer:
@@ -255,6 +278,15 @@ def load_predictor(task: str, artifact: Any) -> Predictor:
         ValueError: no such task.
     """
     return cast(Predictor, _module(task, 0).load(artifact))
+
+
+def describe(task: str) -> Description:
+    """What the predictors of a task take and give.
+
+    Raises:
+        ValueError: no such task.
+    """
+    return cast(Description, _module(task, 0).DESCRIPTION)
 
 
 def load_trainer(task: str) -> Trainer:

@@ -31,10 +31,12 @@ def base_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def server(base_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     starter = Starter(tmp_path_factory)
-    server = starter(base_dir, program=SERVE)
-    server.wait_for_ping(200)
-    yield server
-    starter.stop()
+    try:
+        server = starter(base_dir, program=SERVE)
+        server.wait_for_ping(200)
+        yield server
+    finally:
+        starter.stop()
 
 
 def picture(kind: str = "png") -> bytes:
@@ -76,6 +78,51 @@ def test_answers_json_alone_in_plain_text_and_in_instances(server: Server):
     several = post(server, json.dumps({"instances": [instance, instance]}).encode(), "application/json")
     assert plain.body.decode() == alone.json()["captions"][0]["text"]
     assert several.json() == {"predictions": [alone.json()] * 2}
+
+
+def test_json_lines_are_answered_as_each_alone(server: Server):
+    instances = [
+        {"image": base64.b64encode(picture()).decode(), "parameters": {"seed": seed, "num_candidates": 1 + seed % 3}}
+        for seed in range(20)
+    ]
+    instances[7]["image"] = "%"
+    lines = b"".join(json.dumps(instance).encode() + b"\n" for instance in instances)
+    found = [json.loads(line) for line in post(server, lines, "application/jsonlines").body.splitlines()]
+    assert len(found) == 20
+    assert "image is not valid base64" in found.pop(7)["error"]["message"]
+    del instances[7]
+    assert found == [server.invoke(instance).json() for instance in instances]
+
+
+@pytest.mark.parametrize("parameters", [{"seed": 5}, {"seed": 5, "num_candidates": 3}, {"num_beams": 3}])
+def test_the_pieces_of_a_stream_are_its_best_line(server: Server, parameters: dict[str, int]):
+    instance = {"image": base64.b64encode(picture()).decode(), "parameters": parameters}
+    alone = server.invoke(instance).json()
+    instance["parameters"] = {**parameters, "stream": True}
+    streamed = server.invoke(instance)
+    *pieces, last = streamed.body.decode().removesuffix("\n\n").split("\n\n")
+    assert json.loads(last.removeprefix("event: answer\ndata: ")) == alone
+    texts = [json.loads(piece.removeprefix("data: "))["text"] for piece in pieces]
+    assert "".join(texts) == alone["captions"][0]["text"]
+    assert "\ufffd" not in "".join(texts)
+    if parameters == {"seed": 5}:
+        assert len(texts) > 1
+
+
+def test_a_raw_picture_is_streamed_where_events_are_asked_for(server: Server):
+    attributes = {"X_Amzn_SageMaker_Custom_Attributes": "seed=5"}
+    data = picture()
+    alone = post(server, data, "image/png", **attributes).json()
+    events = post(server, data, "image/png", Accept="text/event-stream", **attributes).body.decode()
+    assert events.count("data: ") > 2
+    assert json.loads(events.partition("event: answer\ndata: ")[2]) == alone
+
+
+def test_a_stream_of_several_pictures_is_refused(server: Server):
+    member = {"image": base64.b64encode(picture()).decode(), "parameters": {"stream": True}}
+    reply = server.invoke({"instances": [member]})
+    assert reply.status == 400
+    assert "instances[0]: stream is true" in reply.error()["message"]
 
 
 @pytest.mark.parametrize(

@@ -28,10 +28,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     tokenizer = train_tokenizer(["犬も歩けば棒に当たる。", "猫が「ごはん」と言った!"] * 5, 400)
     tiny.write_artifact(folder / "model", tokenizer.model, tokenizer.vocabulary)
     starter = Starter(tmp_path_factory)
-    server = starter(folder, program=SERVE)
-    server.wait_for_ping(200)
-    yield server
-    starter.stop()
+    try:
+        server = starter(folder, program=SERVE)
+        server.wait_for_ping(200)
+        yield server
+    finally:
+        starter.stop()
 
 
 def test_the_tables_say_what_the_dataclasses_say():
@@ -39,7 +41,7 @@ def test_the_tables_say_what_the_dataclasses_say():
 
 
 def test_there_are_requests_to_run():
-    assert len(REQUESTS) == 3
+    assert len(REQUESTS) == 4
 
 
 @pytest.mark.parametrize("command", REQUESTS)
@@ -52,6 +54,11 @@ def test_the_requests_are_answered(command: str, server: Server, tmp_path: Path)
     answer = ran.stdout.decode()
     if "text/plain" in command:
         assert 1 <= len(answer) <= 40
+        return
+    if '"stream": true' in command:
+        *pieces, last = answer.removesuffix("\n\n").split("\n\n")
+        text = "".join(json.loads(piece.removeprefix("data: "))["text"] for piece in pieces)
+        assert text == json.loads(last.removeprefix("event: answer\ndata: "))["captions"][0]["text"]
         return
     captions = json.loads(answer)["captions"]
     assert len(captions) == (3 if "num_candidates" in command else 1)

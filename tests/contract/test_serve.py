@@ -17,12 +17,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.server import SERVE, Server, Starter, wait_until, write_echo
+from tests.contract.server import SERVE, Server, Starter, children, wait_until, write_echo
 
 
 @pytest.fixture
 def pool() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor() as executor:
+    with ThreadPoolExecutor(8) as executor:
         yield executor
 
 
@@ -247,6 +247,36 @@ def test_ping_is_503_within_two_seconds_when_the_worker_hangs(start: Starter):
     os.kill(worker, signal.SIGCONT)
     assert (reply.status, reply.error()["code"]) == (503, "unavailable")
     server.wait_for_ping(200)
+
+
+def test_a_worker_that_hangs_for_long_is_replaced(start: Starter):
+    server = start.echo(ECHO_HUNG_SECONDS="2")
+    worker = server.worker()
+    os.kill(worker, signal.SIGSTOP)
+    wait_until(lambda: worker not in children(server.gunicorn()), "it is killed")
+    server.wait_for_ping(200)
+    assert server.worker() != worker
+    assert server.invoke({"text": "a"}).status == 200
+    server.wait_for_log("WORKER TIMEOUT")
+
+
+def test_ping_is_quick_while_bodies_of_many_lines_and_streams_take_all_places(start: Starter, pool: ThreadPoolExecutor):
+    server = start.echo(OGIRI_MAX_CONCURRENT_REQUESTS="8")
+    lines = b'{"text": "a", "seconds": 0.1}\n' * 160
+    headers = {"Content-Type": "application/jsonlines"}
+    stream = {"pieces": ["a"] * 20, "seconds": 0.1, "stream": True}
+    running = [pool.submit(server.request, "POST", "/invocations", lines, headers) for _ in range(4)]
+    running += [pool.submit(server.invoke, stream) for _ in range(4)]
+    wait_until(lambda: len(connections(server)) == 8, "all requests have arrived")
+    assert server.invoke({"text": "a"}).status == 503
+    statuses, waits = [], []
+    while not any(future.done() for future in running):
+        asked = time.monotonic()
+        statuses.append(server.ping())
+        waits.append(time.monotonic() - asked)
+    assert set(statuses) == {200}
+    assert max(waits) < 2  # what SageMaker waits
+    assert [future.result().status for future in running] == [200] * 8
 
 
 def test_a_request_that_takes_too_long_is_504(start: Starter):

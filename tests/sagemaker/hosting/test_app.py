@@ -87,6 +87,16 @@ def test_more_requests_than_allowed_are_refused_even_without_nginx():
     assert client.post("/invocations", json={"text": "a"}).status_code == 200  # the place is free again
 
 
+def test_a_stream_holds_its_place_until_it_is_closed_even_without_nginx():
+    client = client_of(Echo(), max_concurrent_requests=1)
+    stream = client.post("/invocations", json={"pieces": ["a", "b"], "stream": True})
+    assert next(stream.iter_encoded()) == b'data: {"text": "a"}\n\n'
+    other = client.application.test_client()
+    assert other.post("/invocations", json={"text": "a"}).status_code == 503
+    stream.close()
+    assert other.post("/invocations", json={"text": "a"}).status_code == 200
+
+
 def test_an_answer_that_is_no_json_is_an_internal_error():
     class NotANumber(Echo):
         def submit(self, *_: Any) -> Any:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ogiri.sagemaker.hosting.settings import Settings
+from ogiri.sagemaker.hosting.settings import Settings, workers_warning
 from ogiri.task import UserError
 
 
@@ -43,9 +43,66 @@ def test_a_log_level_is_a_name_or_a_number(text: str, level: int):
     assert Settings.from_environment({"SAGEMAKER_CONTAINER_LOG_LEVEL": text}).log_level == level
 
 
+def test_a_batch_transform_job_has_time():
+    assert Settings.from_environment({"SAGEMAKER_BATCH": "True"}).timeout_seconds == 3595
+    assert Settings.from_environment({"SAGEMAKER_BATCH": "false"}).timeout_seconds == 55
+    both = {"SAGEMAKER_BATCH": "true", "MODEL_SERVER_TIMEOUT": "600"}
+    assert Settings.from_environment(both).timeout_seconds == 600
+
+
+@pytest.mark.parametrize(
+    ("megabytes", "at_a_time", "payload", "requests"),
+    [
+        (25, 64, 25, 4),
+        (6, 64, 6, 16),
+        (1, 64, 1, 64),
+        (99, 64, 99, 1),
+        (100, 64, 100, 1),
+        (1024, 64, 100, 1),
+        (1, 2, 1, 2),
+    ],
+)
+def test_all_requests_of_a_batch_together_keep_to_100_megabytes(
+    megabytes: int, at_a_time: int, payload: int, requests: int
+):
+    settings = Settings(max_payload_mb=megabytes, max_concurrent_requests=at_a_time)
+    assert (settings.batch_payload_mb, settings.batch_requests) == (payload, requests)
+
+
+def test_metrics_are_off_unless_asked_for():
+    assert not Settings.from_environment({"OGIRI_METRICS_SECONDS": "10"}).metrics
+    settings = Settings.from_environment({"OGIRI_METRICS": "emf", "OGIRI_METRICS_SECONDS": "10"})
+    assert (settings.metrics, settings.metrics_seconds) == (True, 10)
+
+
+@pytest.mark.parametrize("number", ["2", "0", "auto"])
+def test_a_number_of_workers_is_answered_with_what_to_set_instead(number: str):
+    warning = workers_warning({"MODEL_SERVER_WORKERS": number})
+    assert warning is not None
+    assert f"MODEL_SERVER_WORKERS is '{number}'" in warning
+    assert "OGIRI_MAX_CONCURRENT_REQUESTS" in warning
+
+
+@pytest.mark.parametrize("environ", [{}, {"SAGEMAKER_MODEL_SERVER_WORKERS": "1"}, {"MODEL_SERVER_WORKERS": " "}])
+def test_one_worker_is_what_there_is(environ: dict[str, str]):
+    assert workers_warning(environ) is None
+
+
+@pytest.mark.parametrize("text", ["25000-25999", "1-65535", "8080-8080", ""])
+def test_a_range_of_ports_is_taken_and_not_needed(text: str):
+    assert Settings.from_environment({"SAGEMAKER_SAFE_PORT_RANGE": text}) == Settings()
+
+
 @pytest.mark.parametrize(
     ("name", "value", "allowed"),
     [
+        ("SAGEMAKER_SAFE_PORT_RANGE", "25000", "25000-25999"),
+        ("SAGEMAKER_SAFE_PORT_RANGE", "2-1", "25000-25999"),
+        ("SAGEMAKER_SAFE_PORT_RANGE", "0-1", "25000-25999"),
+        ("SAGEMAKER_SAFE_PORT_RANGE", "1-65536", "25000-25999"),
+        ("SAGEMAKER_BATCH", "yes", "true or false"),
+        ("OGIRI_METRICS", "EMF2", "one of emf"),
+        ("OGIRI_METRICS_SECONDS", "0", "1 to 3600"),
         ("SAGEMAKER_BIND_TO_PORT", "0", "1 to 65535"),
         ("SAGEMAKER_BIND_TO_PORT", "65536", "1 to 65535"),
         ("SAGEMAKER_BIND_TO_PORT", "٨٠٨٠", "1 to 65535"),

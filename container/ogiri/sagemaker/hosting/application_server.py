@@ -15,10 +15,15 @@ from gunicorn.glogging import Logger
 from gunicorn.workers.base import Worker
 
 from ogiri.artifact import ArtifactError
+from ogiri.machine import return_large_blocks
+from ogiri.sagemaker.hosting import memory
 from ogiri.sagemaker.hosting.app import create_app
 from ogiri.sagemaker.hosting.front import SOCKET
 from ogiri.sagemaker.hosting.logs import JsonFormatter
+from ogiri.sagemaker.hosting.metrics import Metrics
 from ogiri.sagemaker.hosting.model import ModelHost, read_model
+from ogiri.sagemaker.hosting.models import Models
+from ogiri.sagemaker.hosting.multi_model import MAX_CHANGES
 from ogiri.sagemaker.hosting.settings import Settings
 
 SPARE_THREADS = 8
@@ -42,6 +47,8 @@ class ApplicationServer(BaseApplication):
         self._folder = folder
         self._warmed_up = folder / "warmed_up"
         self._host = ModelHost(lambda: read_model(settings.model_dir))
+        self._models = _models(settings) if settings.multi_model else None
+        self._metrics = Metrics() if settings.metrics else None
         super().__init__()  # type: ignore[no-untyped-call]
 
     def load_config(self) -> None:
@@ -51,7 +58,7 @@ class ApplicationServer(BaseApplication):
             "bind": f"unix:{self._folder / SOCKET}",
             "worker_class": "gthread",
             "workers": 1,
-            "threads": self._settings.max_concurrent_requests + SPARE_THREADS,
+            "threads": self._settings.max_concurrent_requests + (MAX_CHANGES if self._models else 0) + SPARE_THREADS,
             "preload_app": True,  # a worker that has to be replaced need not import Flask again
             "timeout": HUNG_SECONDS,
             "graceful_timeout": 1,  # when gunicorn is told to stop, nginx has seen the last request through
@@ -66,7 +73,8 @@ class ApplicationServer(BaseApplication):
             "limit_request_fields": 1000,
             "secure_scheme_headers": {},
             "pre_fork": self._forget_warm_up,
-            "post_worker_init": self._start_loading,
+            "post_worker_init": self._start_work,
+            "worker_exit": self._end_work,
             "child_exit": self._give_up_unless_warmed_up,
         }
         for name, value in values.items():
@@ -74,12 +82,25 @@ class ApplicationServer(BaseApplication):
 
     def load(self) -> Any:
         """The WSGI application, made before the worker is forked: it starts no thread and loads no model."""
-        return create_app(self._settings, self._host)
+        return create_app(self._settings, self._models or self._host, self._metrics)
 
     def _forget_warm_up(self, _arbiter: Arbiter, _worker: Worker) -> None:
         self._warmed_up.unlink(missing_ok=True)
 
-    def _start_loading(self, _worker: Worker) -> None:
+    def _start_work(self, _worker: Worker) -> None:
+        if self._metrics:
+            self._metrics.start(self._settings.metrics_seconds)
+        self._start_loading()
+
+    def _end_work(self, _arbiter: Arbiter, _worker: Worker) -> None:
+        if self._metrics:
+            self._metrics.end()
+
+    def _start_loading(self) -> None:
+        return_large_blocks()  # a model of 400 MB then takes 90 MB less once it is warm
+        if self._models:
+            logger.info("ready: models are loaded as they are asked for")
+            return
         threading.Thread(target=self._load_model, name="load", daemon=True).start()
 
     def _load_model(self) -> None:
@@ -100,9 +121,14 @@ class ApplicationServer(BaseApplication):
     def _give_up_unless_warmed_up(self, arbiter: Arbiter, _worker: Worker) -> None:
         stopping = not arbiter.LISTENERS
         if not (stopping or self._warmed_up.exists()):
-            # It would die of the same cause again and again.
-            reason = "the worker died while it loaded the model"
+            # It would die of the same cause again and again; or its successor would miss models that SageMaker loaded.
+            reason = f"the worker died {'with the models in it' if self._models else 'while it loaded the model'}"
             raise HaltServer(reason, Arbiter.WORKER_BOOT_ERROR)  # type: ignore[no-untyped-call]
+
+
+def _models(settings: Settings) -> Models:
+    megabytes = settings.model_memory_mb
+    return Models(memory.ModelMemory(None if megabytes is None else megabytes * memory.MEGABYTE))
 
 
 class _GunicornLogger(Logger):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import time
 import uuid
 from collections.abc import Container
+from dataclasses import dataclass, field
 from urllib.parse import unquote_to_bytes
 
 from werkzeug.datastructures import Headers
@@ -16,6 +18,27 @@ INFERENCE_ID = "X-Amzn-SageMaker-Inference-Id"  # what SageMaker calls the id of
 CUSTOM_ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 
 _USABLE_ID = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,128}")  # as in nginx.conf
+
+
+@dataclass
+class Trace:
+    """What the log will say about a request, for as long as its answer is being sent.
+
+    Attributes:
+        request_id: names it in the answer and in the log.
+        started: when it came, on the monotonic clock.
+        notes: further fields of its line in the log; `error` is the code of what it met.
+        invoked: whether a model was to answer it.
+    """
+
+    request_id: str
+    started: float
+    notes: dict[str, object] = field(default_factory=dict)
+    invoked: bool = False
+
+    def milliseconds(self) -> int:
+        """Since the request came."""
+        return round((time.monotonic() - self.started) * 1000)
 
 
 def request_id(headers: Headers) -> str:

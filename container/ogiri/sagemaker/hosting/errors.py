@@ -27,7 +27,7 @@ def register(app: Flask) -> None:
 
 def error_response(status: int, code: str, message: str) -> Response:
     """The answer; 429 and 503 say when to come back."""
-    g.error_code = code
+    g.trace.notes["error"] = code
     response = Response(error_body(code, message, g.request_id), status, mimetype=JSON)
     if status in (429, 503):
         response.headers["Retry-After"] = "1"
@@ -36,12 +36,21 @@ def error_response(status: int, code: str, message: str) -> Response:
 
 def error_body(code: str, message: str, request_id: str) -> bytes:
     """The body, its message cut so that the whole stays within MAX_BODY_BYTES."""
+    message = message[:MAX_BODY_BYTES]  # no more can fit, and megabytes would take seconds
     while True:
         error = {"code": code, "message": message, "request_id": request_id}
         body = json.dumps({"error": error}, ensure_ascii=False).encode(errors="replace")
         if len(body) <= MAX_BODY_BYTES:
             return body
         message = message[: len(message) * 3 // 4] + "…"
+
+
+def told(error: Exception, request_id: str) -> RequestError:
+    """What the caller is told of an error: itself if it is meant for the caller; else its cause goes into the log."""
+    if isinstance(error, RequestError):
+        return error
+    logger.error("a request failed", exc_info=error, extra={"fields": {"request_id": request_id}})
+    return RequestError("internal error: the container's log has the cause", "internal_error", 500)
 
 
 def _request_error(error: RequestError) -> Response:
@@ -62,5 +71,4 @@ def _http_error(error: HTTPException) -> Response:
 
 
 def _unexpected(error: Exception) -> Response:
-    logger.error("a request failed", exc_info=error, extra={"fields": {"request_id": g.request_id}})
-    return error_response(500, "internal_error", "internal error: the container's log has the cause")
+    return _request_error(told(error, g.request_id))

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from ogiri.sagemaker.hosting import child, front, logs
 from ogiri.sagemaker.hosting.child import Child
-from ogiri.sagemaker.hosting.settings import Settings
+from ogiri.sagemaker.hosting.settings import Settings, workers_warning
 from ogiri.task import UserError
 
 GRACE_SECONDS = 25  # SageMaker sends SIGKILL 30 s after SIGTERM
@@ -35,6 +35,8 @@ def main() -> int:
     try:
         settings = Settings.from_environment(os.environ)
         logs.configure(settings.log_level)
+        if warning := workers_warning(os.environ):
+            logger.warning(warning)
         supervisor = Supervisor(settings)  # heeds signals from here on
         with _runtime_folder() as folder:
             return supervisor.run(folder)
