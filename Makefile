@@ -1,6 +1,6 @@
 # make help
 .DEFAULT_GOAL := help
-.PHONY: help setup demo tune test lint image
+.PHONY: help setup demo tune test lint image bench-serving
 
 PYTHON ?= python3
 export PYTHON
@@ -12,7 +12,7 @@ DEMO_OPTIONS = $(if $(CSV),--csv "$$CSV") $(if $(IMAGES),--images "$$IMAGES") $(
 	$(foreach pair,$(HYPERPARAMETERS),--hyperparameter '$(pair)')
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-8s%s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s%s\n", $$1, $$2 }' Makefile
 
 setup: ## one .venv for serving, training and development, and nginx
 	@scripts/setup.sh
@@ -33,6 +33,17 @@ lint: setup ## format, style, types, borders between packages, shell scripts
 	mypy
 	lint-imports
 	shellcheck $$(grep -rlE '^#!/.*[ /](ba)?sh$$' --exclude-dir=.git --exclude-dir=.venv --exclude-dir=build .)
+
+bench-serving: setup ## how fast serving is, beside other servers and engines: takes an hour and a quiet machine
+	@benchmarks/serving/peers/install.sh
+	@python -m benchmarks.serving.models
+	@python -m benchmarks.serving.start
+	@python -m benchmarks.serving.tokens --shape small
+	@python -m benchmarks.serving.tokens --shape medium
+	@python -m benchmarks.serving.load --shape lstm
+	@python -m benchmarks.serving.load --shape small
+	@python -m benchmarks.serving.growth --shape lstm
+	@python -m benchmarks.serving.growth --shape small
 
 image: ## the container image
 	docker build -t ogiri .

@@ -33,7 +33,6 @@ from ogiri.captioning.serving.captioner import Captioner, open_captioner
 from ogiri.captioning.serving.decoding import Start, Task
 from ogiri.captioning.serving.line import Caption
 from ogiri.captioning.serving.parameters import Parameters
-from ogiri.captioning.serving.processors import available_processors
 from ogiri.captioning.serving.ranking import (
     LENGTH_EXPONENT,
     RELEVANCE_WEIGHT,
@@ -45,6 +44,7 @@ from ogiri.captioning.serving.ranking import (
 from ogiri.captioning.serving.rescoring import Rescoring
 from ogiri.captioning.serving.settings import read_settings
 from ogiri.captioning.training.metrics import Tokens, caption_scores, variety
+from ogiri.machine import available_processors
 from ogiri.record import labels_from
 
 SEED = 0

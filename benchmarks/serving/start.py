@@ -1,114 +1,94 @@
-"""Start `serve` on a trained model: seconds to the first 200 of /ping, resident memory, milliseconds a line.
+"""From the start of a server to its first line, and its memory: the real `serve`, and others on the same files.
 
-python -m benchmarks.serving.start build/demo/opt-ml-serve PICTURE.jpg
+    python -m benchmarks.serving.start --shape lstm small medium [--starts 5] [--seconds 5] [--peers NAME …]
+    python -m benchmarks.serving.start --base build/demo/opt-ml-serve
+
+`ready s` is from exec to the first 200 of `/ping` (or what the peer has instead), `line s` to the end of the first line
+after that. Then one client asks for `--seconds`, and the memory is what all processes hold, shared pages counted once
+(PSS). `files MB` are those that the server opens: the graphs, or the weights of torch. Medians of the starts, which the
+contenders make in turn. What was read from disk before is in the page cache.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import signal
 import statistics
-import subprocess
-import sys
 import time
-import urllib.error
-import urllib.request
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from benchmarks.machine import commit, processor
+from benchmarks.serving import requested
+from benchmarks.serving.contender import CONTENDERS, OURS, Contender, started
+from benchmarks.serving.load import chosen, measure
+from benchmarks.serving.models import ready
+from benchmarks.serving.peers.opened import ONNX
+from benchmarks.serving.process import has_mapped
+from benchmarks.serving.shapes import SHAPES
+from benchmarks.serving.summary import percentile, publish
 
-ROOT = Path(__file__).resolve().parents[2]
-PORT = 18081
 STARTS = 5
-LINES = 100
-POLL_SECONDS = 0.005
+SECONDS = 5.0
+TOKENS = 20
 
 
 def main() -> None:
-    """Measure several starts and print the medians."""
+    """Measure, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("base", type=Path, help="folder that holds model/")
-    parser.add_argument("picture", type=Path)
+    parser.add_argument("--shape", choices=SHAPES, nargs="+", default=list(SHAPES))
+    parser.add_argument("--base", type=Path, help="folder that holds model/, measured with `serve` alone")
+    parser.add_argument("--starts", type=int, default=STARTS)
+    parser.add_argument("--seconds", type=float, default=SECONDS)
+    parser.add_argument("--peers", nargs="*", choices=CONTENDERS, default=list(CONTENDERS))
     arguments = parser.parse_args()
-    starts, runs = [], []
-    for _ in range(STARTS):
-        process, seconds = start(arguments.base.resolve())
-        try:
-            starts.append(seconds)
-            runs.append(measure(process.pid, arguments.picture.read_bytes()))
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait()
-    print(
-        json.dumps(
-            {
-                "commit": commit(),
-                "date": time.strftime("%Y-%m-%d"),
-                "cpu": f"{os.cpu_count()} × {processor()}",
-                "model_megabytes": megabytes(arguments.base / "model"),
-                "seconds_to_first_200": round(statistics.median(starts), 2),
-                **{name: round(statistics.median(run[name] for run in runs), 1) for name in runs[0]},
-            },
-            indent=2,
-        )
-    )
+    if arguments.base is not None:
+        bases, names = {arguments.base.name: arguments.base.resolve()}, [OURS]
+    else:
+        bases, names = {shape: ready(shape) for shape in arguments.shape}, arguments.peers
+    found: dict[tuple[str, str], list[dict[str, float]]] = {}
+    for _ in range(arguments.starts):
+        for shape, base in bases.items():
+            for contender in chosen(names):
+                run = once(contender, base, shape, arguments.seconds, None if arguments.base else TOKENS)
+                found.setdefault((shape, contender.name), []).append(run)
+    publish("start", {"starts": arguments.starts, "seconds": arguments.seconds}, rows(found))
 
 
-def start(base: Path) -> tuple[subprocess.Popen[bytes], float]:
-    """A running `serve`, and the seconds from its exec to the first 200."""
-    environment = {**os.environ, "SAGEMAKER_BASE_DIR": str(base), "SAGEMAKER_BIND_TO_PORT": str(PORT)}
-    began = time.monotonic()
-    process = subprocess.Popen(
-        [sys.executable, ROOT / "container" / "serve"], env=environment, stderr=subprocess.DEVNULL
-    )
-    while process.poll() is None:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{PORT}/ping", timeout=2) as answer:
-                if answer.status == 200:
-                    return process, time.monotonic() - began
-        except (urllib.error.HTTPError, OSError):
-            time.sleep(POLL_SECONDS)
-    raise SystemExit(f"serve ended with {process.returncode}: does {base}/model hold a model?")
+def once(contender: Contender, base: Path, shape: str, seconds: float, tokens: int | None) -> dict[str, float]:
+    """One start; tokens: of the lines, None = as many as the model likes."""
+    document = requested.document(requested.picture(requested.PICTURE_BYTES), tokens)
+    with started(contender, base, shape) as server:
+        began = time.monotonic()
+        server.ask(document)
+        line = server.seconds + time.monotonic() - began
+        asked, _ = measure(server, 1, seconds, tokens)
+        processes = server.processes()
+        return {
+            "ready s": server.seconds,
+            "line s": line,
+            "ms a line p50": 1000 * percentile(asked.seconds, 0.5),
+            "ms a line p95": 1000 * percentile(asked.seconds, 0.95),
+            "memory MB": server.resident_bytes() / 1e6,
+            "files MB": files_bytes(base, contender.model) / 1e6,
+            "processes": len(processes),
+            "with torch": sum(has_mapped(each, "libtorch") for each in processes),
+        }
 
 
-def measure(pid: int, picture: bytes) -> dict[str, float]:
-    """Memory of all processes below `pid`, whether any has torch mapped, and how long one line takes."""
-    times = []
-    for _ in range(LINES):
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{PORT}/invocations", picture, {"Content-Type": "application/x-image"}
-        )
-        began = time.perf_counter()
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            answer.read()
-        times.append((time.perf_counter() - began) * 1000)
-    processes = below(pid)
-    return {
-        "processes": len(processes),
-        "processes_with_torch": sum("torch" in Path(f"/proc/{each}/maps").read_text() for each in processes),
-        "resident_megabytes": sum(proportional_bytes(each) for each in processes) / 1e6,
-        "milliseconds_per_line_p50": statistics.median(times),
-        "milliseconds_per_line_p95": statistics.quantiles(times, n=20)[-1],
-    }
+def files_bytes(base: Path, model: str) -> int:
+    """What a server opens."""
+    folder = base / ("model" if model == ONNX else "weights")
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def below(pid: int) -> list[int]:
-    """A process and all of its descendants."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [pid, *(found for child in children for found in below(int(child)))]
-
-
-def proportional_bytes(pid: int) -> int:
-    """Resident memory, what is shared counted in proportion (PSS)."""
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return 1024 * int(next(line.split()[1] for line in lines if line.startswith("Pss:")))
-
-
-def megabytes(folder: Path) -> float:
-    """Size of a folder's files."""
-    return round(sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6, 1)
+def rows(found: Mapping[tuple[str, str], Sequence[Mapping[str, float]]]) -> list[dict[str, Any]]:
+    """A row for each model and contender: medians, and the memory beyond the files."""
+    table = []
+    for (shape, name), runs in found.items():
+        middle = {key: statistics.median(run[key] for run in runs) for key in runs[0]}
+        beyond = middle["memory MB"] - middle["files MB"]
+        table.append({"model": shape, "contender": name, **middle, "beyond the files MB": beyond})
+    return table
 
 
 if __name__ == "__main__":
