@@ -199,6 +199,14 @@ class Measured(Protocol):
         """Counters that only grow, from 0 when the model was loaded: `steps`, the `tokens` they made, and others."""
 
 
+@runtime_checkable
+class Watched(Protocol):
+    """A predictor that knows when its work stands still."""
+
+    def stuck_seconds(self) -> float:
+        """For how long no request under way has got any further; 0 where none is."""
+
+
 def answer(predictor: Predictor, request: Any, deadline: Deadline, cancelled: Callable[[], bool]) -> Answer:
     """The whole answer to a request: what `drain` makes of `Predictor.submit`."""
     return drain(predictor.submit(request, deadline, cancelled))

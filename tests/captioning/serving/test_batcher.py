@@ -11,6 +11,7 @@ from ogiri.captioning.serving.batcher import Batcher, Ticket
 from ogiri.captioning.serving.captioner import Captioner
 from ogiri.captioning.serving.decoding import Decoding
 from ogiri.captioning.serving.parameters import Parameters
+from tests.contract.server import wait_until
 
 SECONDS = 30.0
 
@@ -64,6 +65,28 @@ def test_a_ticket_that_is_given_up_is_told_nothing_more(captioner: Captioner, ma
     assert other.wait(SECONDS) is None
     with pytest.raises(queue.Empty):
         one.wait(0.05)
+    batcher.close()
+
+
+class Slow(Decoding):
+    """Does not get on until it may."""
+
+    may = threading.Event()
+
+    def step(self):
+        type(self).may.wait(SECONDS)
+        return super().step()
+
+
+def test_says_for_how_long_it_has_stood_still(captioner: Captioner, maps: np.ndarray):
+    batcher = Batcher(lambda: Slow(captioner.engine, captioner.tokenizer.bos, 32))
+    assert batcher.stuck_seconds() == 0
+    one = ticket(captioner, maps)
+    batcher.submit(one)
+    wait_until(lambda: batcher.stuck_seconds() > 0.2, "it has stood still")
+    Slow.may.set()
+    assert one.wait(SECONDS) is None
+    wait_until(lambda: batcher.stuck_seconds() == 0, "it has nothing to do")
     batcher.close()
 
 

@@ -42,6 +42,24 @@ def test_ping_is_200_with_an_empty_body_when_ready():
     assert (reply.status_code, reply.data) == (200, b"")
 
 
+def test_ping_is_503_while_the_model_stands_still(caplog: pytest.LogCaptureFixture):
+    class Stuck(Echo):
+        seconds = 59.0
+
+        def stuck_seconds(self) -> float:
+            return self.seconds
+
+    echo = Stuck()
+    client = client_of(echo)
+    assert client.get("/ping").status_code == 200
+    echo.seconds = 61.0
+    reply = client.get("/ping")
+    assert (reply.status_code, reply.json["error"]["code"]) == (503, "stuck")
+    assert "for 61 s" in caplog.text
+    echo.seconds = 0.0
+    assert client.get("/ping").status_code == 200
+
+
 def test_a_stream_without_a_length_is_read_up_to_the_limit():
     client = client_of(Echo(), max_payload_mb=1)
     for size, status in ((2**20, 200), (2**20 + 1, 413)):

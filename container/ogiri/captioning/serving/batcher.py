@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable
 
 from ogiri.captioning.serving.captioner import Writing
@@ -60,6 +61,7 @@ class Batcher:
         self._arrived: list[Ticket] = []
         self._closing = False
         self._steps = self._tokens = self._pictures = 0
+        self._busy_since: float | None = None  # the last step, or the arrival of the first ticket after none
         self._thread = threading.Thread(target=self._run, args=(decoding,), name="decode", daemon=True)
         self._thread.start()
 
@@ -79,6 +81,11 @@ class Batcher:
         """Since the start: steps, tokens that they took in, pictures that are over."""
         return {"steps": self._steps, "tokens": self._tokens, "pictures": self._pictures}
 
+    def stuck_seconds(self) -> float:
+        """How long ago the last step ended, where tickets wait for the next one; 0 where none does."""
+        since = self._busy_since
+        return 0.0 if since is None else time.monotonic() - since
+
     def close(self) -> None:
         """End the thread once all tickets have their lines."""
         with self._condition:
@@ -91,7 +98,9 @@ class Batcher:
         while True:
             with self._condition:
                 while not (self._arrived or running or self._closing):
+                    self._busy_since = None
                     self._condition.wait()
+                self._busy_since = time.monotonic()
                 arrived, self._arrived = self._arrived, []
             if not (arrived or running):
                 return

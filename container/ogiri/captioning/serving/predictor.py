@@ -162,6 +162,10 @@ class CaptionPredictor:
         """Counters since the start: `steps` of the decoder, `tokens` that it took, `pictures` that are over."""
         return self._batcher.statistics()
 
+    def stuck_seconds(self) -> float:
+        """See `ogiri.task.Watched`."""
+        return self._batcher.stuck_seconds()
+
     def _opened(self) -> Captioner:
         if self._captioner is None:
             raise self._closed()

@@ -18,9 +18,10 @@ from ogiri.sagemaker.hosting.model import ModelHost
 from ogiri.sagemaker.hosting.models import Models
 from ogiri.sagemaker.hosting.places import Places
 from ogiri.sagemaker.hosting.settings import JSON, TEXT, Settings
-from ogiri.task import Predictor
+from ogiri.task import Predictor, RequestError, Watched
 
 DRAIN_BYTES = 1 << 20
+STUCK_SECONDS = 60.0  # far longer than any step takes
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ def create_app(settings: Settings, host: ModelHost | Models, metrics: Metrics | 
     @app.get("/ping")
     def ping() -> Response:
         if isinstance(host, ModelHost):
-            host.predictor()
+            _see_that_it_works(host.predictor())
         return Response(status=200, mimetype=TEXT)
 
     @app.get("/execution-parameters")
@@ -58,6 +59,14 @@ def create_app(settings: Settings, host: ModelHost | Models, metrics: Metrics | 
         return answer(host.predictor)
 
     return app
+
+
+def _see_that_it_works(predictor: Predictor) -> None:
+    """Raise `RequestError` (503) where the model stands still: SageMaker then replaces the container."""
+    stuck = predictor.stuck_seconds() if isinstance(predictor, Watched) else 0.0
+    if stuck > STUCK_SECONDS:
+        logger.critical("the model has not gone on with its requests for %d s", stuck)
+        raise RequestError(f"the model has not gone on with its requests for {stuck:.0f} s", "stuck", 503)
 
 
 def _batch_transform(settings: Settings) -> dict[str, int | str]:
