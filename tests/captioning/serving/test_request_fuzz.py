@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Iterator
 
@@ -15,7 +14,6 @@ from ogiri.captioning.model.tokenizer import Tokenizer
 from ogiri.captioning.serving.predictor import CaptionPredictor, load
 from ogiri.task import Body
 from tests.captioning.serving import hostile, tiny
-from tests.captioning.serving.test_request import IMAGE
 
 few = settings(
     max_examples=200, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)

@@ -11,7 +11,6 @@ from ogiri.sagemaker.hosting.memory import (
     NEED_FACTOR,
     RESERVE_BYTES,
     ModelMemory,
-    available_bytes,
     needed_bytes,
 )
 
