@@ -117,7 +117,6 @@ def tokenizer_model(vocabulary: int) -> bytes:
     proto.normalizer_spec.name = "identity"
     proto.normalizer_spec.add_dummy_prefix = False
     proto.normalizer_spec.remove_extra_whitespaces = False
-    proto.normalizer_spec.escape_whitespaces = False
     model: bytes = proto.SerializeToString()
     return model
 
