@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,12 +46,13 @@ class Asked:
 class Group:
     """A process with clients, which begins at once."""
 
-    def __init__(self, body: bytes = b"", **settings: Any) -> None:
+    def __init__(self, bodies: Sequence[bytes] = (), **settings: Any) -> None:
         """Begin.
 
         Args:
-            body: of each request; without one they GET.
-            settings: `port`, `path`, `seconds`, `clients`, and for lines `headers`, `listed`, `tokens`.
+            bodies: of the requests, each client takes one after the other and begins elsewhere; without any they GET.
+            settings: `port`, `path`, `seconds`, `clients`, and for lines `headers`, `listed` and `tokens`, the length of
+                the line that each body asks for.
         """
         self._process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.serving.clients"],
@@ -61,7 +62,7 @@ class Group:
             text=True,
         )
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({**settings, "body": base64.b64encode(body).decode()}))
+        self._process.stdin.write(json.dumps({**settings, "bodies": [base64.b64encode(body).decode() for body in bodies]}))
         self._process.stdin.close()
 
     def result(self) -> Asked:
@@ -84,8 +85,8 @@ def run(settings: Mapping[str, Any]) -> Asked:
     errors: Counter[str] = Counter()
     began = time.perf_counter()
     threads = [
-        threading.Thread(target=_ask_again, args=(settings, began + settings["seconds"], times, errors))
-        for _ in range(settings["clients"])
+        threading.Thread(target=_ask_again, args=(settings, number, began + settings["seconds"], times, errors))
+        for number in range(settings["clients"])
     ]
     for thread in threads:
         thread.start()
@@ -94,11 +95,16 @@ def run(settings: Mapping[str, Any]) -> Asked:
     return Asked(times, dict(errors), time.perf_counter() - began)
 
 
-def _ask_again(settings: Mapping[str, Any], end: float, times: list[float], errors: Counter[str]) -> None:
+def _ask_again(
+    settings: Mapping[str, Any], number: int, end: float, times: list[float], errors: Counter[str]
+) -> None:
     """One client on one connection, which is opened anew after a failure."""
-    body, headers = base64.b64decode(settings["body"]), settings.get("headers", {})
+    bodies, headers = [base64.b64decode(body) for body in settings["bodies"]] or [b""], settings.get("headers", {})
+    lengths = settings.get("tokens") or [None] * len(bodies)
     connection: http.client.HTTPConnection | None = None
     while time.perf_counter() < end:
+        body, tokens = bodies[number % len(bodies)], lengths[number % len(bodies)]
+        number += 1
         timeout = TIMEOUT_SECONDS if body else PING_TIMEOUT_SECONDS
         connection = connection or http.client.HTTPConnection("127.0.0.1", settings["port"], timeout=timeout)
         began = time.perf_counter()
@@ -108,7 +114,7 @@ def _ask_again(settings: Mapping[str, Any], end: float, times: list[float], erro
         except (OSError, http.client.HTTPException):
             connection.close()
             connection, status, retry, content = None, NO_ANSWER, 0.1, b""
-        if status == OK and body and not _right(content, settings):
+        if status == OK and body and not _right(content, settings["listed"], tokens):
             status = WRONG
         if status == OK:
             times.append(time.perf_counter() - began)
@@ -129,13 +135,13 @@ def _ask(
     return str(answer.status), float(answer.headers.get("Retry-After") or 0.05), content
 
 
-def _right(content: bytes, settings: Mapping[str, Any]) -> bool:
+def _right(content: bytes, listed: bool, tokens: int | None) -> bool:
     try:
         document = json.loads(content)
-        text = document[0] if settings["listed"] else document["captions"][0]["text"]
+        text = document[0] if listed else document["captions"][0]["text"]
     except (ValueError, LookupError, TypeError):
         return False
-    return isinstance(text, str) and settings["tokens"] in (None, len(text))
+    return isinstance(text, str) and tokens in (None, len(text))
 
 
 if __name__ == "__main__":

@@ -14,8 +14,13 @@ _MOUNTED = f'mount -t tmpfs -o size={DISK_MB}m none "$TMPDIR" && '
 SMALL_DISK = ("unshare", "--mount", "sh", "-c", _MOUNTED + 'exec "$@"', "sh")
 """A command around `serve`: its temporary folder is a small disk of its own."""
 
-FULL_AT_START = ("unshare", "--mount", "sh", "-c", _MOUNTED + 'head -c 1G /dev/zero >"$TMPDIR/full"; exec "$@"', "sh")
-"""The same, and there is no room on it."""
+_FILLED = """
+head -c 1G /dev/zero >"$TMPDIR/full" 2>/dev/null
+mount -o remount,bind,ro /
+exec "$@"
+"""
+FULL_AT_START = ("unshare", "--mount", "sh", "-c", _MOUNTED.removesuffix("&& ") + _FILLED, "sh")
+"""The same, there is no room on it, and no other folder can be written to."""
 
 
 def fill(folder: Path) -> Path:

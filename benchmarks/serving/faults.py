@@ -5,7 +5,7 @@
 Every request has a fixed seed, and its answer is known from a server that nobody disturbs. **Wrong** is an answer that
 differs from that, a malformed request that is answered as if it were none, and a good one that is called malformed; not
 an honest refusal (500, 503, 504, 507), nor a connection that breaks. `serve` listens on the artifact in `FOLDER/model`,
-by default one of the shape `lstm`. A full disk needs the right to mount.
+by default a small one with random weights. A full disk needs the right to mount.
 
 The last columns are what all its processes hold before and afterwards, when all kinds of requests are asked once more.
 `afterwards` is `right` if those were answered as on the undisturbed server, else how the server ended. The exit code
@@ -16,12 +16,13 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import json
 import os
 import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,9 +31,10 @@ from benchmarks.serving import mix
 from benchmarks.serving.crowd import Crowd, Seen, hang_up, learned
 from benchmarks.serving.damage import FULL_AT_START, SMALL_DISK, Copy, fill
 from benchmarks.serving.mix import Query
-from benchmarks.serving.models import ready
 from benchmarks.serving.served import Served, served, wait_until
 from benchmarks.serving.summary import publish
+from ogiri.captioning.model.tokenizer import train_tokenizer
+from tests.captioning.serving import tiny
 
 REQUESTS = 10_000
 MALFORMED = 0.1
@@ -40,6 +42,8 @@ CLIENTS = 16
 HANGING_UP = 8
 WARM_UP = 200  # requests before anything is counted: buffers grow, threads begin
 LEAST_HUNG_UP = 200  # more than there are places for requests
+LINES = ["犬も歩けば棒に当たる。", "猫が「ごはん」と言った!", "a dog and a cat"]
+PIECES = 400
 KILLS = 3
 GRACE_SECONDS = 25
 BETWEEN_SECONDS = 1.0  # of load, between two blows
@@ -52,12 +56,12 @@ class Scene:
 
     Attributes:
         base: folder that holds `model/`.
-        known: requests and their meanings.
+        known: requests and what they may mean.
         requests: how many are asked at most.
     """
 
     base: Path
-    known: Mapping[Query, Any]
+    known: Mapping[Query, list[Any]]
     requests: int
 
     def queries(self, share: float = 0.0) -> Iterator[Query]:
@@ -80,16 +84,33 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=REQUESTS, help="for each fault, at most")
     parser.add_argument("--faults", nargs="*", choices=FAULTS, default=list(FAULTS))
     arguments = parser.parse_args()
-    base = arguments.base.resolve() if arguments.base else ready("lstm")
+    with tempfile.TemporaryDirectory() as folder:
+        base = arguments.base.resolve() if arguments.base else small(Path(folder))
+        rows = played(base, arguments.requests, arguments.faults)
+    sys.exit(any(row["wrong"] or row["broken"] for row in rows))
+
+
+def small(base: Path) -> Path:
+    """Write a small artifact into `base/model`."""
+    tokenizer = train_tokenizer(LINES * 5, PIECES)
+    tiny.write_artifact(base / "model", tokenizer.model, tokenizer.vocabulary)
+    return base
+
+
+def played(base: Path, requests: int, faults: Sequence[str]) -> list[dict[str, Any]]:
+    """Let these faults happen to `base/model`, and print the table."""
     with served(base) as server:
-        known = learned(server.port, [*mix.good(), *mix.malformed()])
-    scene = Scene(base, known, arguments.requests)
+        known = learned(server.port, [*mix.good(), *mix.malformed()], CLIENTS)
+    scene = Scene(base, known, requests)
     rows = []
-    for name in arguments.faults:
+    for name in faults:
         rows.append({"fault": name, **FAULTS[name](scene)})
         print(rows[-1], file=sys.stderr, flush=True)
-    publish("faults", {"requests": arguments.requests, "clients": CLIENTS, "base": base.name}, rows)
-    sys.exit(any(row["wrong"] or row["broken"] for row in rows))
+    several = sum(len(meanings) > 1 for meanings in known.values())
+    model = json.loads((base / "model" / "manifest.json").read_text(encoding="utf-8"))["name"]
+    settings = {"requests": requests, "clients": CLIENTS, "model": model}
+    publish("faults", {**settings, "kinds of requests": len(known), "with two right answers": several}, rows)
+    return rows
 
 
 # --- faults that the server outlives

@@ -15,7 +15,7 @@ from typing import Any
 from benchmarks.serving import requested
 from benchmarks.serving.contender import CONTENDERS, OURS, Running, started
 from benchmarks.serving.curve import Panel, bend, svg
-from benchmarks.serving.load import TOKENS, chosen, figures, measure, warm
+from benchmarks.serving.load import chosen, figures, measure, warm
 from benchmarks.serving.models import ready
 from benchmarks.serving.shapes import SHAPES
 from benchmarks.serving.summary import RESULTS, publish
@@ -24,6 +24,7 @@ LENGTHS = (8, 16, 32, 64)
 PICTURES = (100_000, 500_000, 2_000_000, 5_000_000, 10_000_000, 20_000_000)
 """Bytes. The peers take them in base64 only: they have no limit, and 25 MB is that of `serve`."""
 CLIENTS = (1, 2, 4, 8, 16, 32, 64)
+TOKENS = 20
 SECONDS = 10.0
 
 
@@ -38,7 +39,7 @@ def main() -> None:
     base = ready(arguments.shape)
     for contender in chosen(arguments.peers):
         with started(contender, base, arguments.shape) as server:
-            warm(server, TOKENS)
+            warm(server, [TOKENS])
             rows = measured_rows(server, arguments.seconds, arguments.clients)
         suffix = "" if contender.name == OURS else "-" + contender.name.replace(" ", "-")
         name = f"growth-{arguments.shape}{suffix}"
@@ -78,7 +79,7 @@ def _row(
     picture: bytes | None = None,
 ) -> dict[str, Any]:
     raw = picture is not None and server.contender.name == OURS
-    turn = measure(server, clients, seconds, tokens, picture, raw)
+    turn = measure(server, clients, seconds, [tokens], picture, raw)
     return {"grows": grows, "at": round(value), **figures([turn])}
 
 

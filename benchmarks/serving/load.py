@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.serving import requested
@@ -28,8 +28,9 @@ from benchmarks.serving.summary import percentile, publish
 CLIENTS = (1, 4, 16, 64)
 SECONDS = 30.0
 ROUNDS = 2
-TOKENS = 20
-"""Somewhat more than the 15 of a line on the average."""
+LENGTHS = (14, 9, 31, 11, 19, 8, 48, 13, 10, 22, 6, 15, 38, 12, 26, 17)
+"""Tokens of the lines that are asked for, one after the other: as people write them, most are short and some are long,
+19 on the average. Every contender is asked for the same ones."""
 WARM_UP_SECONDS = 3.0
 
 
@@ -43,7 +44,7 @@ def main() -> None:
     )
     parser.add_argument("--peers", nargs="*", choices=CONTENDERS, default=list(CONTENDERS))
     parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--tokens", type=int, default=TOKENS)
+    parser.add_argument("--tokens", type=int, nargs="+", default=LENGTHS, help="of the lines that are asked for")
     arguments = parser.parse_args()
     base = ready(arguments.shape)
     found: dict[tuple[str, int], list[tuple[Asked, Asked]]] = {}
@@ -67,14 +68,19 @@ def chosen(names: list[str]) -> list[Contender]:
     return [contender for contender in contenders if contender.installed]
 
 
-def warm(server: Running, tokens: int) -> None:
+def warm(server: Running, tokens: Sequence[int]) -> None:
     """Ask for some time, so that the first figure is like the later ones: buffers grow, and peers learn to batch."""
-    server.ask(requested.document(requested.picture(requested.PICTURE_BYTES), tokens))
+    server.ask(requested.document(requested.picture(requested.PICTURE_BYTES), tokens[0]))
     measure(server, 4, WARM_UP_SECONDS, tokens)
 
 
 def measure(
-    server: Running, clients: int, seconds: float, tokens: int | None, picture: bytes | None = None, raw: bool = False
+    server: Running,
+    clients: int,
+    seconds: float,
+    tokens: Sequence[int | None],
+    picture: bytes | None = None,
+    raw: bool = False,
 ) -> tuple[Asked, Asked]:
     """What clients saw, and what was seen of `/ping` meanwhile.
 
@@ -82,21 +88,22 @@ def measure(
         server: who is asked.
         clients: at once.
         seconds: how long.
-        tokens: of a line.
+        tokens: of the lines that are asked for, one after the other; raw pictures all ask for the first.
         picture: that is sent, by default one of `PICTURE_BYTES`.
         raw: it is the body itself, which only ours takes; else it lies in JSON.
     """
     data = picture or requested.picture(requested.PICTURE_BYTES)
-    headers = requested.raw_headers(tokens) if raw else requested.JSON_HEADERS
+    lengths = tokens[:1] if raw else tokens
+    headers = requested.raw_headers(tokens[0]) if raw else requested.JSON_HEADERS
     group = Group(
-        data if raw else server.contender.body(requested.document(data, tokens)),
+        [data if raw else server.contender.body(requested.document(data, length)) for length in lengths],
         port=server.port,
         path="/invocations",
         seconds=seconds,
         clients=clients,
         headers=headers,
         listed=server.contender.listed,
-        tokens=tokens,
+        tokens=list(lengths),
     )
     pings = Group(port=server.port, path=server.contender.ping, seconds=seconds, clients=1)
     return group.result(), pings.result()

@@ -28,6 +28,7 @@ REFUSALS = frozenset({500, 503, 504, 507})
 
 SCORE_TOLERANCE = 2e-4  # scores are rounded to 1e-4, and a last digit may fall to either side
 SEED = 0
+LENGTH = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,9 +91,9 @@ def good() -> list[Query]:
         Query("beams", _bytes(_document(jpeg, num_beams=4))),
         Query("instances", _bytes({"instances": several})),
         Query("lines, one of them bad", "\n".join(lines).encode(), {"Content-Type": LINES}),
-        Query("picture", jpeg, {"Content-Type": "image/jpeg", ATTRIBUTES: "seed=3,max_length=20"}),
-        Query("picture of 1.8 MB", bmp, {"Content-Type": "image/bmp", ATTRIBUTES: "seed=4,max_length=20"}),
-        Query("plain text", png, {"Content-Type": "image/png", "Accept": "text/plain", ATTRIBUTES: "seed=5"}),
+        Query("picture", jpeg, {"Content-Type": "image/jpeg", ATTRIBUTES: _attributes(3)}),
+        Query("picture of 1.8 MB", bmp, {"Content-Type": "image/bmp", ATTRIBUTES: _attributes(4)}),
+        Query("plain text", png, {"Content-Type": "image/png", "Accept": "text/plain", ATTRIBUTES: _attributes(5)}),
         Query("form", _form(("image", png), ("parameters", b'{"seed": 6}')), {"Content-Type": FORM}),
         stream(),
     ]
@@ -146,12 +147,16 @@ def malformed() -> list[Query]:
     ]
 
 
+def _attributes(seed: int) -> str:
+    return f"max_length={LENGTH},seed={seed}"
+
+
 def _document(data: bytes, labels: Any = (), detected_text: str = "", **parameters: Any) -> dict[str, Any]:
     return {
         "image": base64.b64encode(data).decode(),
         "labels": list(labels),
         "detected_text": detected_text,
-        "parameters": {"max_length": 20, **parameters},
+        "parameters": {"max_length": LENGTH, **parameters},
     }
 
 

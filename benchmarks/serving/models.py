@@ -89,6 +89,7 @@ def make(shape: Shape, base: Path) -> None:
             shape.decoder,
             MAX_TOKENS,
             quantization,
+            shape.encoder,
         ),
         {},
     )

@@ -113,7 +113,11 @@ class Served:
 
     def log(self) -> list[dict[str, Any]]:
         """Its log; a line that is no JSON has the level `broken`."""
-        return [_entry(line) for line in self.log_file.read_text(encoding="utf-8").splitlines()]
+        return [_entry(line) for line in self._lines()]
+
+    def _lines(self) -> list[str]:
+        """Whole lines; a path in one may hold what `splitlines` takes for the end of a line."""
+        return self.log_file.read_text(encoding="utf-8").split("\n")[:-1]
 
     def failures(self) -> list[str]:
         """What the log calls a bug: an exception that nobody expected, or a line that is no JSON."""

@@ -61,7 +61,7 @@ def once(contender: Contender, base: Path, shape: str, seconds: float, tokens: i
         began = time.monotonic()
         server.ask(document)
         line = server.seconds + time.monotonic() - began
-        asked, _ = measure(server, 1, seconds, tokens)
+        asked, _ = measure(server, 1, seconds, [tokens])
         processes = server.processes()
         return {
             "ready s": server.seconds,

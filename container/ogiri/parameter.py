@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import json
 import math
 import typing
@@ -91,7 +92,7 @@ def from_json(cls: type[T], values: Mapping[str, Any], defaults: Mapping[str, An
     Raises:
         ParameterError: unknown name (the nearest one is suggested), wrong type, out of range; all of them at once.
     """
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)
     bounds = bounds_of(cls)
     checked: dict[str, Any] = {}
     wrong: list[str] = []
@@ -115,9 +116,14 @@ def from_strings(cls: type[T], values: Mapping[str, Any], defaults: Mapping[str,
     Raises:
         ParameterError: as `from_json`.
     """
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)
     decoded = {name: _decode(value, hints.get(name, str)) for name, value in values.items()}
     return from_json(cls, decoded, defaults)
+
+
+@functools.cache
+def _hints(cls: type) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
 
 
 def unknown_name(name: str, known: list[str]) -> str:

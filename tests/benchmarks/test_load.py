@@ -56,13 +56,23 @@ def port() -> Iterator[int]:
 def test_clients_count_good_lines_apart_from_wrong_ones_and_refusals(port):
     body = json.dumps({"tokens": 5}).encode()
     found = Group(
-        body, port=port, path="/invocations", seconds=1, clients=2, tokens=5, listed=False, headers={}
+        [body], port=port, path="/invocations", seconds=1, clients=2, tokens=[5], listed=False, headers={}
     ).result()
     assert set(found.errors) == {"wrong length", "503"}
     assert found.seconds
     assert len(found.seconds) + sum(found.errors.values()) == Answers.count
     assert abs(len(found.seconds) - found.errors["503"]) <= 1
     assert found.span >= 1
+
+
+def test_clients_ask_for_lines_of_different_lengths_in_turn(port):
+    bodies = [json.dumps({"tokens": tokens}).encode() for tokens in (3, 7)]
+    good = {"path": "/invocations", "seconds": 0.5, "clients": 2, "listed": False, "headers": {}}
+    errors = {}
+    for tokens in ([3, 7], [7, 3]):
+        found = Group(bodies, port=port, tokens=tokens, **good).result()
+        errors[tokens[0]] = found.errors.get("wrong length", 0) / (len(found.seconds) + 1)
+    assert errors[3] < errors[7]
 
 
 def test_pings_are_asked_without_a_body(port):
@@ -72,7 +82,7 @@ def test_pings_are_asked_without_a_body(port):
 
 
 def test_nobody_there_is_an_error_not_an_end():
-    found = Group(b"{}", port=1, path="/invocations", seconds=0.3, clients=1, tokens=1, listed=False).result()
+    found = Group([b"{}"], port=1, path="/invocations", seconds=0.3, clients=1, tokens=[1], listed=False).result()
     assert found.seconds == []
     assert found.errors["no answer"] >= 1
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,9 @@ from ogiri.sagemaker.hosting.settings import Settings
 SPARE_THREADS = 8
 """Threads beyond the requests that nginx lets through: `/ping` always finds one."""
 
+SWITCH_SECONDS = 0.001
+"""How long a thread may keep Python's lock from others: with the usual 5 ms `/ping` waits that long for each of them."""
+
 HUNG_SECONDS = 120  # a worker whose main thread has not moved for so long is killed and started anew
 
 logger = logging.getLogger(__name__)
@@ -53,6 +57,7 @@ class ApplicationServer(BaseApplication):
 
     def load_config(self) -> None:
         """Set what differs from gunicorn's defaults."""
+        sys.setswitchinterval(SWITCH_SECONDS)
         config: Any = self.cfg
         values = {
             "bind": f"unix:{self._folder / SOCKET}",

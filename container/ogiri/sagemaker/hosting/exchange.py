@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ogiri.sagemaker.hosting.settings import JSON
-from ogiri.task import Answer, Answering, Body, Deadline, Payload, Predictor, RequestError, drain
+from ogiri.task import Answer, Answering, Body, Deadline, Payload, Predictor, RequestError, drain, unanswered
 
 WINDOW = 16
 """Requests of one body that are under way at a time: enough to fill a batch, and no more are held decoded."""
@@ -78,6 +78,8 @@ def answer_lines(
     under_way: deque[Exchange | Exception] = deque()
     try:
         for line in lines(body.data):
+            if cancelled():
+                raise unanswered()
             parsed = _parsed(predictor, Body(JSON, line, body.attributes), deadline)
             while under_way and sum(map(_size, under_way)) + _size(parsed) > WINDOW:
                 yield _ended(under_way.popleft(), cancelled)
@@ -126,9 +128,9 @@ def _begun(
 
 
 def _ended(begun: Exchange | Exception, cancelled: Callable[[], bool]) -> Answer | Exception:
+    if isinstance(begun, Exception):
+        return begun
     try:
-        if isinstance(begun, Exception):
-            raise begun
         return begun.answer()
     except Exception as error:
         if cancelled():
