@@ -107,6 +107,7 @@ PLATFORM: Mapping[str, tuple[str, ...]] = {
         "sagemaker/hosting/test_app::test_the_body_of_an_error_fits_into_what_sagemaker_passes_on",
     ),
     "A traceback is in the log, and never in an answer": (
+        "contract/test_conformance::test_no_answer_has_a_traceback",
         "contract/test_invocations::test_an_error_of_the_model_is_500_without_its_cause_which_is_in_the_log",
         "contract/test_lines::test_a_bug_in_one_line_is_an_error_in_its_place_and_its_cause_in_the_log",
         "contract/test_status::test_an_error_has_its_status_its_form_and_its_line_in_the_log",
@@ -356,10 +357,14 @@ INVOCATIONS: Mapping[str, tuple[str, ...]] = {
         "contract/test_caption::test_answers_a_picture",
         "contract/test_caption::test_answers_json_alone_in_plain_text_and_in_instances",
     ),
-    "text/plain is the best line": ("contract/test_caption::test_answers_json_alone_in_plain_text_and_in_instances",),
+    "text/plain is the best line": (
+        "contract/test_parameters::test_as_text_the_best_one_comes_alone",
+        "contract/test_caption::test_answers_json_alone_in_plain_text_and_in_instances",
+    ),
     "text/event-stream is what a stream is sent as, a piece at a time": (
         "contract/test_stream::test_accept_decides_what_a_stream_is_sent_as",
         "contract/test_stream::test_pieces_come_while_the_rest_is_still_being_written",
+        "contract/test_conformance::test_every_piece_of_a_stream_comes_when_it_is_written",
         "contract/test_caption::test_the_pieces_of_a_stream_are_its_best_line",
     ),
     "An error has code, message and request_id, whoever answers": (

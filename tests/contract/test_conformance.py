@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import itertools
 import json
 import os
 import pickle
@@ -19,10 +20,11 @@ from typing import Any
 
 import pytest
 
-from tests.contract.server import SERVE, Server, Starter, wait_until, write_echo
+from tests.contract.server import SERVE, Reply, Server, Starter, wait_until, write_echo
 from tests.contract.test_caption import picture, post
 from tests.contract.test_multi_model import write_caption
 from tests.contract.test_serve import connections, runs
+from tests.contract.test_stream import opened
 
 MEGABYTE = 2**20
 VISIBLE = "".join(chr(code) for code in range(0x21, 0x7F))
@@ -127,6 +129,15 @@ def test_a_slow_request_is_not_taken_for_a_worker_that_hangs(start: Starter):
     assert server.worker() == worker
 
 
+def test_every_piece_of_a_stream_comes_when_it_is_written(echo: Server):
+    with opened(
+        echo, {"pieces": list("abcd"), "seconds": 0.4, "stream": True}, Accept="application/jsonlines"
+    ) as reply:
+        came = [time.monotonic() for _ in iter(reply.readline, b"")]
+    assert len(came) == 5  # the answer comes right behind the last piece
+    assert all(later - earlier > 0.2 for earlier, later in itertools.pairwise(came[:4]))
+
+
 # --- the end
 
 
@@ -146,21 +157,24 @@ def test_sigterm_under_load_gives_whole_answers_or_none(start: Starter, pool: Th
     server = start.echo()
     answered = threading.Event()
 
-    def call_until_refused() -> list[Any]:
-        found = []
+    def call_until_refused(caller: int) -> dict[str, Reply]:
+        found: dict[str, Reply] = {}
         while True:
+            name = f"load-{caller}-{len(found)}"
             try:
-                found.append(server.invoke({"text": "犬" * 5000, "seconds": 0.01}))
+                found[name] = server.invoke({"text": "犬" * 5000, "seconds": 0.05}, **{"X-Request-Id": name})
             except ConnectionError:
                 return found
             answered.set()
 
-    callers = [pool.submit(call_until_refused) for _ in range(8)]
+    callers = [pool.submit(call_until_refused, number) for number in range(8)]
     assert answered.wait(10)
     assert server.stop() == 0
-    replies = [reply for caller in callers for reply in caller.result(10)]
-    assert {reply.status for reply in replies} == {200}
-    assert {reply.json()["captions"][0]["text"] for reply in replies} == {"犬" * 5000}
+    replies = {name: reply for caller in callers for name, reply in caller.result(10).items()}
+    assert {reply.status for reply in replies.values()} == {200}
+    assert {reply.json()["captions"][0]["text"] for reply in replies.values()} == {"犬" * 5000}
+    begun = {str(entry["request_id"]) for entry in server.log() if "request_id" in entry}
+    assert {name for name in begun if name.startswith("load-")} <= replies.keys()  # none was cut off
 
 
 def test_a_connection_that_is_kept_open_does_not_hold_up_the_end(start: Starter):
@@ -295,6 +309,22 @@ def test_no_error_is_longer_than_what_sagemaker_passes_on(
     assert reply.status == status
     assert reply.error()["message"]  # and the body has 2,048 bytes at most
     assert reply.error()["request_id"] == "r" * 128
+
+
+@pytest.mark.parametrize(
+    ("content", "status"),
+    [
+        ({"bug": True}, 500),
+        ({"text": None}, 500),
+        ({"instances": [{"text": "a"}, {"bug": True}]}, 500),
+        ({"pieces": ["a"], "stream": True, "bug": True}, 200),
+    ],
+)
+def test_no_answer_has_a_traceback(echo: Server, content: dict[str, Any], status: int):
+    reply = echo.invoke(content)
+    assert reply.status == status
+    assert b"internal_error" in reply.body
+    assert not [word for word in (b"Traceback", b".py", b"Error", b"a bug") if word in reply.body]
 
 
 class Opened:

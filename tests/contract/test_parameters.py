@@ -120,6 +120,12 @@ def test_one_comes_back_where_nothing_is_asked_for(captions: Server):
     assert len(ask(captions)) == 1
 
 
+def test_as_text_the_best_one_comes_alone(captions: Server):
+    parameters = {"seed": 4, "num_candidates": 8, "temperature": 2}
+    reply = captions.invoke({"image": IMAGE, "parameters": parameters}, Accept="text/plain")
+    assert reply.body.decode() == ask(captions, **parameters)[0]["text"]
+
+
 def test_a_score_has_four_decimals_at_most(captions: Server):
     scores = [caption["score"] for seed in range(8) for caption in ask(captions, seed=seed, num_candidates=8)]
     assert all(len(repr(score).partition(".")[2]) <= 4 for score in scores)
@@ -169,10 +175,13 @@ def test_a_seed_gives_the_same_line_whatever_else_is_in_the_batch(captions: Serv
 
 
 def test_an_attribute_gives_what_json_gives(captions: Server):
-    banned = ["犬", "a,b", "100%", "=", " 猫 "]
+    parameters = {"seed": 7, "num_candidates": 4}
+    free = ask(captions, **parameters)
+    written = sorted({character for caption in free for character in caption["text"] if not character.isascii()})
+    banned = [*written[:4], "a,b", "100%", "=", " 猫 "]
     attributes = f"trace=%ff, seed=7 ,num_candidates=4,banned_words={'|'.join(quote(word) for word in banned)},x=1"
     reply = ask_raw(captions, attributes)
-    assert reply.json()["captions"] == ask(captions, seed=7, num_candidates=4, banned_words=banned)
+    assert reply.json()["captions"] == ask(captions, **parameters, banned_words=banned) != free
     assert reply.headers[ATTRIBUTES] == attributes
 
 
