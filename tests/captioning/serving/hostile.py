@@ -240,8 +240,8 @@ def check_lines(predictor: CaptionPredictor, data: bytes) -> bool:
     """Each line has one answer, in its place, and that is what the line has alone; True if a line was answered."""
     found = list(answer_lines(predictor, Body("application/jsonlines", data), Deadline.after(60), lambda: False))
     given = list(lines(data))
-    joined = data.replace(b"\r\n", b"\n")
-    assert b"\n".join(each.removesuffix(b"\r") for each in given) == joined.removesuffix(b"\n").removesuffix(b"\r")
+    ends = data.split(b"\n")
+    assert given == [each.removesuffix(b"\r") for each in (ends if ends[-1] else ends[:-1])]
     assert len(found) == len(given)
     for line, outcome in zip(given, found, strict=True):
         if isinstance(outcome, Answer):

@@ -119,6 +119,8 @@ def test_a_document_must_be_an_object(document: Any):
         (b'{"a": "\xff"}', "UTF-8"),
         (b'{"a": "\\ud800"}', "surrogate"),
         (b'{"\\uDFFF": 1}', "surrogate"),
+        (b'{"a": "\xed\xa0\x80"}', "UTF-8"),
+        ('{"a": "\\ud800"}'.encode("utf-16"), "UTF-8"),
         (b"[" * 100_000, "nested"),
         (b'{"a": ' + b"9" * 5000 + b"}", "not valid JSON"),
     ],
@@ -128,6 +130,34 @@ def test_json_is_read_strictly(body: bytes, message: str):
         read_json(body)
     assert message in str(caught.value)
     assert (caught.value.code, caught.value.status) == ("invalid_json", 400)
+
+
+def test_of_very_many_names_the_one_that_is_there_twice_is_found():
+    names = "".join(f'"{number}": 1, ' for number in range(200_000))  # each beside each other would take minutes
+    with pytest.raises(RequestError, match="'x' is there twice"):
+        read_json(f'{{{names} "x": 1, "x": 2}}'.encode())
+
+
+def test_what_is_far_out_of_range_is_refused():
+    assert "Confidence" in refused("invalid_request", labels=[{"Name": "a", "Confidence": 10**400}])
+    assert "members" in refused("invalid_parameter", parameters={f"a{number}": 1 for number in range(101)})
+    assert len(refused("invalid_parameter", parameters={"a" * 1_000_000: 1})) < 1000
+
+
+def test_half_a_surrogate_pair_in_an_attribute_is_refused():
+    with pytest.raises(RequestError, match="banned_words has half a surrogate pair"):
+        from_picture(encoded(), {"banned_words": '["\\ud800"]'}, SIZE, DEFAULTS)
+
+
+def test_what_can_be_read_and_not_be_shown_is_refused():
+    for depth in range(900, 1000):  # at some depths there is just enough stack to read it
+        text = "[" * depth + "1" + "]" * depth
+        for field in ("labels", "parameters"):
+            value = text if field == "labels" else f'{{"top_k": {text}}}'
+            with pytest.raises(RequestError):
+                from_document(read_json(f'{{"image": "{IMAGE}", "{field}": {value}}}'.encode()), SIZE, DEFAULTS)
+        with pytest.raises(RequestError):
+            from_picture(encoded(), {"top_k": text}, SIZE, DEFAULTS)
 
 
 def test_json_that_is_right_is_read():

@@ -149,7 +149,13 @@ def _parameters(document: Mapping[str, Any], defaults: Parameters) -> Parameters
 
 def _attributes(attributes: Mapping[str, str], defaults: Parameters) -> Parameters:
     try:
-        return parameters_from_attributes(attributes, defaults)
+        parameters = parameters_from_attributes(attributes, defaults)
+        "".join(parameters.banned_words).encode()
+        return parameters
+    except UnicodeEncodeError as error:
+        raise RequestError(
+            "banned_words has half a surrogate pair (\\ud800 to \\udfff)", "invalid_parameter"
+        ) from error
     except ParameterError as error:
         raise RequestError(str(error), "invalid_parameter") from error
     except RecursionError as error:
