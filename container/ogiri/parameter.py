@@ -92,7 +92,7 @@ def from_json(cls: type[T], values: Mapping[str, Any], defaults: Mapping[str, An
     Raises:
         ParameterError: unknown name (the nearest one is suggested), wrong type, out of range; all of them at once.
     """
-    hints = _hints(cls)
+    hints = _hints(typing.cast(Any, cls))
     bounds = bounds_of(cls)
     checked: dict[str, Any] = {}
     wrong: list[str] = []
@@ -116,7 +116,7 @@ def from_strings(cls: type[T], values: Mapping[str, Any], defaults: Mapping[str,
     Raises:
         ParameterError: as `from_json`.
     """
-    hints = _hints(cls)
+    hints = _hints(typing.cast(Any, cls))
     decoded = {name: _decode(value, hints.get(name, str)) for name, value in values.items()}
     return from_json(cls, decoded, defaults)
 

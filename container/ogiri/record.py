@@ -189,7 +189,10 @@ def _float(name: str, value: Any) -> float | None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         raise RecordError(f"{name} is {value!r}: it must be a number")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # a whole number beyond 1.8e308
+        number = float("inf")
     if number != number or number in (float("inf"), float("-inf")):
         raise RecordError(f"{name} is {value!r}: it must be a finite number")
     return number

@@ -16,9 +16,9 @@ from ogiri.captioning.model.tokenizer import Tokenizer
 from ogiri.captioning.serving import slab
 from ogiri.captioning.serving.captioner import Captioner, Writing
 from ogiri.captioning.serving.decoding import Decoding
-from ogiri.captioning.serving.engine import Engine
+from ogiri.captioning.serving.engine import Engine, open_session
 from ogiri.captioning.serving.parameters import Parameters
-from ogiri.captioning.training.export import export_decoder
+from ogiri.captioning.training.export import export_decoder, quantize_decoder
 from ogiri.captioning.training.publish import state_entries
 from ogiri.record import Label
 from tests.captioning.serving.tiny import CHANNELS
@@ -136,6 +136,49 @@ def test_more_lines_than_there_is_room_for_wait(
         rows.append(decoding.rows)
     assert 8 <= max(rows) <= 10
     assert [lines(writing) for writing in writings] == expected
+
+
+@pytest.mark.parametrize("bits", [32, 8])
+@pytest.mark.parametrize("kind", ["lstm", "gpt2"])
+def test_a_row_is_the_same_to_the_last_bit_alone_and_beside_any_others(kind: str, bits: int, tmp_path: Path):
+    from ogiri.captioning.model.gpt2 import GPT2Decoder, GPT2Dimensions
+    from ogiri.captioning.model.lstm import LSTMDecoder, LSTMDimensions
+
+    torch.manual_seed(1)
+    decoder = (
+        LSTMDecoder(LSTMDimensions(300, CHANNELS, LIMITS.buckets, width=256))
+        if kind == "lstm"
+        else GPT2Decoder(GPT2Dimensions(300, CHANNELS, LIMITS.buckets, positions=40, width=256, heads=4, layers=3))
+    ).eval()
+    export_decoder(decoder, CHANNELS, tmp_path / "32.onnx")
+    quantize_decoder(tmp_path / "32.onnx", tmp_path / "8.onnx", 256)
+    session = open_session(tmp_path / f"{bits}.onnx", threads=1)
+    rng = np.random.default_rng(0)
+
+    def prefix(labels: int, text: int) -> dict[str, np.ndarray]:
+        return {
+            "map": rng.standard_normal((1, 9, CHANNELS)).astype(np.float32),
+            "label_pieces": rng.integers(3, 300, (1, labels, 3)),
+            "label_confidence": rng.integers(0, LIMITS.buckets, (1, labels)),
+            "text_pieces": rng.integers(3, 300, (1, text)),
+            "controls": np.zeros((1, 2), np.int64),
+        }
+
+    mine, others = prefix(2, 3), [prefix(labels, 16 - labels) for labels in range(8)]
+    tokens = rng.integers(3, 300, 12)
+
+    def logits(beside: int) -> list[np.ndarray]:
+        rows = slab.Slab(session, state_entries(decoder), CHANNELS, 300, tokens=30, known=31)
+        found = [rows.prefill(0, mine, 1)[0].copy()]
+        for step, token in enumerate(tokens):
+            if 0 < step <= beside:
+                rows.prefill(step, others[step - 1], 1)
+            found.append(rows.step([token, *rng.integers(3, 300, rows.rows - 1)])[0].copy())
+        return found
+
+    alone = logits(0)
+    for beside in (1, 2, 3, 7):
+        assert all(np.array_equal(one, other) for one, other in zip(logits(beside), alone, strict=True))
 
 
 def test_memory_is_given_back_once_nothing_is_written(

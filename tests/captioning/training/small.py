@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import torch
 from torch import nn
 
@@ -143,6 +144,12 @@ def engine(decoder: Decoder, folder: Path, quantized: bool = False) -> Engine:
     if quantized:
         quantize_decoder(folder / "float32.onnx", folder / "int8.onnx")
     return Engine(folder / ("int8.onnx" if quantized else "float32.onnx"), state_entries(decoder), threads=1)
+
+
+def every_node(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
+    """The nodes of a graph and of the branches in it."""
+    branches = [attribute.g for node in graph.node for attribute in node.attribute if attribute.HasField("g")]
+    return [*graph.node, *(node for branch in branches for node in every_node(branch))]
 
 
 def gate_lines(dataset: Dataset) -> GateLines:

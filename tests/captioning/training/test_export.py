@@ -19,7 +19,7 @@ from ogiri.captioning.serving.parameters import Parameters
 from ogiri.captioning.training.export import export_encoder, quantize_decoder
 from ogiri.captioning.training.publish import state_entries
 from ogiri.captioning.training.quality import decoder_difference, encoder_difference
-from tests.captioning.training.small import Job, engine, new_model
+from tests.captioning.training.small import Job, engine, every_node, new_model
 
 LINES = 8
 
@@ -110,10 +110,10 @@ def test_all_large_weights_are_rounded_to_8_bits(decoder: Decoder, tmp_path: Pat
     quantize_decoder(tmp_path / "float32.onnx", tmp_path / "int8.onnx")
     graph = onnx.load(tmp_path / "int8.onnx").graph
     weights = {initializer.name for initializer in graph.initializer}
-    rounded = [node for node in graph.node if node.op_type == "MatMulNBits"]
+    rounded = [node for node in every_node(graph) if node.op_type == "MatMulNBits"]
     assert len(rounded) >= 8
     assert {a.i for node in rounded for a in node.attribute if a.name == "bits"} == {8}
-    left = [node.name for node in graph.node if node.op_type in ("MatMul", "Gemm") and weights & set(node.input)]
+    left = [node.name for node in every_node(graph) if node.op_type in ("MatMul", "Gemm") and weights & set(node.input)]
     assert left == []
     assert (tmp_path / "int8.onnx").stat().st_size < 0.6 * (tmp_path / "float32.onnx").stat().st_size
 

@@ -32,7 +32,7 @@ from ogiri.captioning.training.quality import decoder_difference
 from ogiri.captioning.training.trainer import TRAINER
 from ogiri.task import TrainingContext
 from tests.captioning.training.published import LAYERS, WIDTH, write_language_model
-from tests.captioning.training.small import Job, engine, hyperparameters, records, small_encoder, stop_after
+from tests.captioning.training.small import Job, engine, every_node, hyperparameters, records, small_encoder, stop_after
 from tests.contract.training import drawn
 
 CPU = torch.device("cpu")
@@ -232,9 +232,13 @@ def test_the_embedding_is_there_once_and_rounded_with_all_large_weights(decoder:
         weights = {weight.name: weight for weight in graph.initializer}
         tables = [w for w in weights.values() if w.dims[:1] != w.dims[1:] and decoder.vocabulary in w.dims[:2]]
         assert [weight.data_type for weight in tables if math.prod(weight.dims) > 20 * decoder.vocabulary] == [kind]
-    left = [node.name for node in graph.node if node.op_type in ("MatMul", "Gemm") and weights.keys() & set(node.input)]
+    left = [
+        node.name
+        for node in every_node(graph)
+        if node.op_type in ("MatMul", "Gemm") and weights.keys() & set(node.input)
+    ]
     assert left == []
-    assert len([node for node in graph.node if node.op_type == "MatMulNBits"]) == 4 * decoder.dims.layers + 2
+    assert len([node for node in every_node(graph) if node.op_type == "MatMulNBits"]) == 4 * decoder.dims.layers + 2
 
 
 def test_a_quantised_row_is_alone_what_it_is_beside_seven_others(

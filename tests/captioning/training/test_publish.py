@@ -179,6 +179,7 @@ def test_an_artifact_opens_and_writes_lines(trained: Job, encoder: Encoder, deco
         decoder_name="lstm",
         max_tokens=20,
         quantization=quantization,
+        encoder_name="resnet18",
     )
     publish_manifest(tmp_path, described, {"bleu": 1.0})
     artifact = open_artifact(tmp_path)

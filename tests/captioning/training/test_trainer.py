@@ -6,13 +6,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
 
 from ogiri.artifact import open_artifact
 from ogiri.captioning.data.records import Picture
+from ogiri.captioning.model.conditioning import stack_conditions
 from ogiri.captioning.model.encoder import build_network
+from ogiri.captioning.serving.captioner import open_captioner
+from ogiri.captioning.serving.settings import read_network, read_settings
+from ogiri.captioning.serving.torch_engine import open_torch_engine
 from ogiri.captioning.training.build import pick_device
 from ogiri.captioning.training.fingerprint import job_fingerprint
 from ogiri.captioning.training.trainer import TRAINER, read_records
@@ -60,6 +65,20 @@ def test_a_frozen_encoder_is_shipped_as_it_came(job: Callable[..., TrainingConte
     assert [path.name for path in (context.output / "weights").iterdir()] == ["decoder.safetensors"]
 
 
+def test_exported_weights_compute_what_the_graphs_do(job: Callable[..., TrainingContext]):
+    context = job(export_weights=True, quantize=False)
+    TRAINER.run(context)
+    manifest = open_artifact(context.model).manifest
+    graphs = open_captioner(context.model, manifest, threads=1)
+    engine = open_torch_engine(context.model, read_settings(manifest), read_network(manifest), "cpu")
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
+    maps = graphs.engine.encode(pictures)
+    assert np.abs(engine.encode(pictures) - maps).max() < 1e-4
+    known = stack_conditions([graphs.conditions([Label("犬", 90.0)], "")])
+    found = [one.slab(10).prefill(0, one.known(maps[:1], known), 1) for one in (engine, graphs.engine)]
+    assert np.abs(found[0] - found[1]).max() < 1e-4
+
+
 def test_a_frozen_encoder_sees_variants_of_the_pictures(job: Callable[..., TrainingContext]):
     context = job(variants=2, epochs=1, mirror=True)
     TRAINER.run(context)
@@ -75,7 +94,7 @@ def test_a_frozen_encoder_sees_variants_of_the_pictures(job: Callable[..., Train
 def test_the_last_stages_alone_can_be_trained_on(job: Callable[..., TrainingContext], tmp_path: Path):
     context = job(finetune_encoder=True, finetune_stages=2, export_weights=True)
     TRAINER.run(context)
-    after = safetensors.torch.load_file(context.model / "encoder.safetensors")
+    after = safetensors.torch.load_file(context.model / "weights" / "encoder.safetensors")
     before = safetensors.torch.load_file(tmp_path / "pretrained" / f"{NAME}.safetensors")
     changed = {
         n.removeprefix("trunk.") for n, v in after.items() if not torch.equal(v, before[n.removeprefix("trunk.")])
@@ -87,9 +106,9 @@ def test_pretrained_weights_can_be_trained_on(job: Callable[..., TrainingContext
     context = job(finetune_encoder=True, export_weights=True)
     TRAINER.run(context)
     files = open_artifact(context.model).manifest["files"]
-    assert {"encoder.safetensors", "decoder.safetensors"} <= files.keys()
+    assert {"weights/encoder.safetensors", "weights/decoder.safetensors"} <= files.keys()
     before = safetensors.torch.load_file(tmp_path / "pretrained" / f"{NAME}.safetensors")
-    after = safetensors.torch.load_file(context.model / "encoder.safetensors")
+    after = safetensors.torch.load_file(context.model / "weights" / "encoder.safetensors")
     weights = {name.removeprefix("trunk."): value for name, value in after.items()}
     statistics = [name for name in weights if "running_" in name]
     assert len(statistics) > 50

@@ -14,8 +14,10 @@ from ogiri.captioning.model.controls import CONTROLS, ControlEdges, control_arra
 from ogiri.captioning.model.tokenizer import Tokenizer
 from ogiri.captioning.serving.banned import BannedWords, read_words
 from ogiri.captioning.serving.beam import BeamSearch
+from ogiri.captioning.serving.choice import open_engine
 from ogiri.captioning.serving.decoding import Decoding, Start
 from ogiri.captioning.serving.engine import Engine
+from ogiri.captioning.serving.interface import CaptionEngine
 from ogiri.captioning.serving.line import Caption, Rules
 from ogiri.captioning.serving.parameters import Parameters
 from ogiri.captioning.serving.ranking import RELEVANCE
@@ -70,7 +72,7 @@ class Captioner:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: CaptionEngine,
         tokenizer: Tokenizer,
         limits: ConditionLimits,
         max_tokens: int,
@@ -119,7 +121,8 @@ class Captioner:
 
     def decoding(self) -> Decoding:
         """A batch for `writing`s to share."""
-        return Decoding(self.engine, self.tokenizer.bos, self.max_tokens + 1)
+        known = self.limits.max_labels + self.limits.max_text_pieces
+        return Decoding(self.engine, self.tokenizer.bos, self.max_tokens + 1, known)
 
     def writing(self, maps: npt.NDArray[Any] | None, conditions: Conditions, parameters: Parameters) -> Writing:
         """The task of writing the lines of one picture.
@@ -211,15 +214,18 @@ def open_captioner(
     Args:
         folder: where the graphs and the tokenizer lie.
         manifest: its `preprocessing`, `tokenizer` and `decoding` are read.
-        with_encoder: load the encoder too; without it, maps are what goes in.
+        with_encoder: load the encoder too; without it, maps are what goes in, and the graph runs on the CPU.
         threads: of a running graph, see `Engine`; evaluation of many pictures is faster with all processors.
 
     Raises:
         ValueError: something is missing from the manifest or does not fit; the message names it.
     """
     settings = read_settings(manifest)
-    encoder = folder / settings.encoder_graph if with_encoder else None
-    engine = Engine(folder / settings.decoder_graph, settings.state, encoder, threads)
+    engine = (
+        open_engine(folder, manifest, settings, threads)
+        if with_encoder
+        else Engine(folder / settings.decoder_graph, settings.state, threads=threads)
+    )
     tokenizer = Tokenizer((folder / settings.tokenizer_file).read_bytes(), settings.lower_case)
     banned = BannedWords(() if settings.banned_file is None else read_words(folder / settings.banned_file))
     return Captioner(engine, tokenizer, settings.limits, settings.max_tokens, settings.controls, banned)

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy.typing as npt
 
 from ogiri.captioning.model.conditioning import Conditions, stack_conditions
-from ogiri.captioning.serving.engine import Engine
+from ogiri.captioning.serving.interface import CaptionEngine
 from ogiri.captioning.serving.search import Move, Stepped
 
 
@@ -58,10 +58,10 @@ class Ended:
 class Decoding:
     """Tasks on one engine. To be used by one thread."""
 
-    def __init__(self, engine: Engine, bos: int, tokens: int) -> None:
-        """Args: bos: the begin token. tokens: of a line."""
+    def __init__(self, engine: CaptionEngine, bos: int, tokens: int, known: int = 0) -> None:
+        """Args: bos: the begin token. tokens: of a line. known: labels and pieces of text of a picture at most."""
         self._engine, self._bos = engine, bos
-        self._slab = engine.slab(tokens)
+        self._slab = engine.slab(tokens, known)
         self._waiting: deque[tuple[Task, Start]] = deque()
         self._running: list[_Running] = []
         self.steps = self.row_steps = 0

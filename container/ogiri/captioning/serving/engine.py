@@ -119,9 +119,14 @@ class Engine:
         }
         return self._run(tokens, nothing, state)
 
-    def slab(self, tokens: int) -> Slab:
-        """Memory for lines of at most so many tokens that are stepped together."""
-        return Slab(self._decoder, self._entries, self.channels, self.vocabulary, tokens)
+    def slab(self, tokens: int, known: int = 0) -> Slab:
+        """Memory for lines that are stepped together.
+
+        Args:
+            tokens: of a line.
+            known: labels and pieces of text of a prefix at most; the cells of a picture come on top.
+        """
+        return Slab(self._decoder, self._entries, self.channels, self.vocabulary, tokens, known)
 
     def _run(self, tokens: npt.NDArray[np.int64], known: dict[str, Any], state: State) -> tuple[Floats, State]:
         logits, *arrays = self._decoder.run(self._outputs, {"tokens": tokens.reshape(-1, 1), **known, **state})
@@ -146,8 +151,8 @@ def _threads(graph: Path | None) -> int:
     return 1 if small else available_processors()
 
 
-def open_session(graph: Path, threads: int) -> Any:
-    """An `onnxruntime.InferenceSession` on the CPU.
+def open_session(graph: Path | bytes, threads: int) -> Any:
+    """An `onnxruntime.InferenceSession` on the CPU, of a file or of what stands in one.
 
     Raises:
         ValueError: the file is no graph.
@@ -162,9 +167,13 @@ def open_session(graph: Path, threads: int) -> Any:
     # Threads that spin while they wait take the processor from a neighbour, and suffer from one: 11.7 → 58 ms a step.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        return _ort.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+        return _ort.InferenceSession(
+            graph if isinstance(graph, bytes) else str(graph), options, providers=["CPUExecutionProvider"]
+        )
     except Exception as error:  # ONNX Runtime has an exception class a status, and none of their own above them
-        raise ValueError(f"{graph} cannot be loaded as a graph: {error}") from error
+        raise ValueError(
+            f"{'the graph' if isinstance(graph, bytes) else graph} cannot be loaded as a graph: {error}"
+        ) from error
 
 
 def _check_names(graph: Path, session: Any, state: list[str]) -> None:

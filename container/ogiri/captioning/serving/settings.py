@@ -14,6 +14,11 @@ from ogiri.captioning.serving.parameters import Parameters
 from ogiri.captioning.serving.state import StateEntry
 from ogiri.parameter import ParameterError, from_json
 
+ENCODER_WEIGHTS, DECODER_WEIGHTS = "weights/encoder.safetensors", "weights/decoder.safetensors"
+"""Files of an artifact that was trained with `export_weights`."""
+
+DECODERS = ("lstm", "gpt2")
+
 _KINDS: Mapping[type, str] = {int: "a whole number", str: "a string", list: "a list", dict: "an object"}
 
 
@@ -51,6 +56,37 @@ class Settings:
         """The files that are needed beside the manifest."""
         files = [self.encoder_graph, self.decoder_graph, self.tokenizer_file]
         return files if self.banned_file is None else [*files, self.banned_file]
+
+
+@dataclass(frozen=True)
+class Network:
+    """What it takes to make encoder and decoder again, for weights in files.
+
+    Attributes:
+        encoder: torchvision's name.
+        decoder: one of `DECODERS`.
+        dimensions: the fields of its dataclass of sizes.
+    """
+
+    encoder: str
+    decoder: str
+    dimensions: Mapping[str, Any]
+
+
+def read_network(manifest: Mapping[str, Any]) -> Network:
+    """Read what the manifest says of encoder and decoder beside their graphs.
+
+    Raises:
+        ValueError: a key is missing or its value does not fit; the message names it.
+    """
+    decoder = _value(manifest, str, "decoding", "decoder")
+    if decoder not in DECODERS:
+        raise ValueError(f"manifest.json has decoding.decoder {decoder!r}: it must be {' or '.join(DECODERS)}")
+    dimensions = _value(manifest, dict, "decoding", "dimensions")
+    for name, number in dimensions.items():
+        if isinstance(number, bool) or not isinstance(number, int | float | None):
+            raise ValueError(f"manifest.json has decoding.dimensions.{name} {number!r}: it must be a number")
+    return Network(_value(manifest, str, "preprocessing", "encoder"), decoder, dimensions)
 
 
 def read_settings(manifest: Mapping[str, Any]) -> Settings:

@@ -17,6 +17,10 @@ import numpy.typing as npt
 from ogiri.captioning.serving.state import PAST, Array, State, StateEntry
 
 MAX_ROWS = 64
+LEAST_ROWS = 2
+"""A single line is stepped beside an empty row. The kernels for one row add up in another order, and with 8-bit
+activations that is enough to change a token once in a while: a seed would then not fix a line."""
+
 MIN_ROWS = 32  # as many as the candidates of one request, whatever they need
 MAX_BYTES = 1 << 30  # of state; a row of GPT-2 medium has 27 MB
 KEPT_BYTES = 16 << 20  # more than that is given back as soon as no row is used
@@ -29,7 +33,7 @@ class Slab:
     """The state of up to `capacity` lines, and the step that takes them all one token further."""
 
     def __init__(
-        self, session: Any, entries: Sequence[StateEntry], channels: int, vocabulary: int, tokens: int
+        self, session: Any, entries: Sequence[StateEntry], channels: int, vocabulary: int, tokens: int, known: int = 0
     ) -> None:
         """Nothing is allocated before the first line.
 
@@ -39,9 +43,11 @@ class Slab:
             channels: of the encoder's map.
             vocabulary: tokens.
             tokens: of a line, so that caches need not grow while lines are written.
+            known: labels and pieces of text of the longest prefix, to which all are filled up: else a row could depend,
+                in its last bits, on how long the prefixes beside it are.
         """
         self._session, self._entries, self._channels, self._tokens = session, tuple(entries), channels, tokens
-        self._vocabulary = vocabulary
+        self._vocabulary, self._known = vocabulary, known
         self.rows = 0
         self.capacity = MAX_ROWS
         self._arrays: dict[str, list[Array]] = {}  # one each, or two that take turns
@@ -64,7 +70,7 @@ class Slab:
         """
         longest = 1 + sum(known[name].shape[1] for name in _PREFIX)
         if not self._arrays:
-            self._allocate(longest)
+            self._allocate(longest, known["map"].shape[1] + self._known)
         caches = {}
         for entry in self._entries:
             if entry.grows:
@@ -127,7 +133,9 @@ class Slab:
             if entry.grows and self._current(entry).shape[entry.axis] < longest:
                 self._lengthen(entry, longest)
         self._input[:rows, 0] = tokens
-        self._session.run_with_iobinding(self._binding(rows))
+        if rows < LEAST_ROWS:
+            self._clear(rows)
+        self._session.run_with_iobinding(self._binding(max(rows, LEAST_ROWS)))
         self._turn = 1 - self._turn
         self._lengths[:rows] += 1
         logits: npt.NDArray[np.float32] = self._logits[:rows, -1]
@@ -142,12 +150,14 @@ class Slab:
         self.rows = max(self.rows, row + 1)
         self._used = max(self._used, self.rows)
 
-    def _allocate(self, longest: int) -> None:
+    def _allocate(self, longest: int, slots: int) -> None:
         self._row_bytes = 0
         for entry in self._entries:
             shape = list(entry.shape)
             if entry.grows:
                 shape[entry.axis - 1] = _rounded(longest + self._tokens)
+            elif 0 in shape:
+                shape[entry.axis - 1] = slots
             # The system gives memory only to rows that are written to.
             made = [np.zeros((MAX_ROWS, *shape), entry.dtype) for _ in range(2 if self._takes_turns(entry) else 1)]
             self._arrays[entry.name] = made
@@ -166,6 +176,13 @@ class Slab:
             array = self._lengthen(entry, value.shape[axis - 1])
         array[row] = entry.padding
         array[row][_corner(value)] = value
+
+    def _clear(self, row: int) -> None:
+        """Let this row, and those up to `LEAST_ROWS`, be at a start that costs nothing and disturbs nobody."""
+        self._input[row:LEAST_ROWS] = 0
+        for entry in self._entries:
+            if self._takes_turns(entry):
+                self._current(entry)[row:LEAST_ROWS] = 0
 
     def _takes_turns(self, entry: StateEntry) -> bool:
         return not (entry.constant or entry.grows)

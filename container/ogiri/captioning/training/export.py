@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from ogiri.captioning.model.decoder import Decoder, Prefix
 from ogiri.captioning.model.encoder import Encoder
+from ogiri.captioning.training.branch import branch_prefix
 from ogiri.captioning.training.tied import round_table, share_table
 
 OPSET = 17
@@ -100,6 +101,13 @@ def export_decoder(decoder: Decoder, channels: int, path: Path) -> None:
     onnx.save(graph, path)
 
 
+def finish_decoder(source: Path, target: Path) -> None:
+    """Make the decoder graph what is shipped without rounding: what only prefill needs goes behind a condition."""
+    model = onnx.load(source)
+    branch_prefix(model)
+    onnx.save(model, target)
+
+
 def quantization_blocks(source: Path) -> list[int]:
     """The block sizes to try for a graph: the largest that hardly pads its matrices, and the most exact one."""
     graph = onnx.load(source).graph
@@ -127,6 +135,7 @@ def quantize_decoder(source: Path, target: Path, block: int = FINEST_BLOCK) -> N
     model = quantizer.model.model
     round_table(model, f"_Q{QUANTIZED_BITS}", "_scales")
     add_biases(model)
+    branch_prefix(model)
     onnx.save(model, target)
 
 

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -25,10 +25,17 @@ from ogiri.captioning.model.tokenizer import Tokenizer
 from ogiri.captioning.serving.engine import Engine
 from ogiri.captioning.serving.state import StateEntry
 from ogiri.captioning.training import quality
-from ogiri.captioning.training.export import export_decoder, export_encoder, quantization_blocks, quantize_decoder
+from ogiri.captioning.training.export import (
+    export_decoder,
+    export_encoder,
+    finish_decoder,
+    quantization_blocks,
+    quantize_decoder,
+)
 
 ENCODER_GRAPH, DECODER_GRAPH, TOKENIZER_FILE = "encoder.onnx", "decoder.onnx", "tokenizer.model"
 BANNED_FILE = "banned_words.txt"
+WEIGHTS_FOLDER = "weights"  # of an artifact with `export_weights`
 _UNQUANTIZED = "decoder.float32.onnx"
 PARITY_LINES = 8
 
@@ -94,7 +101,9 @@ def publish_graphs(
         (folder / _UNQUANTIZED).unlink()
         described["decoder"] = "int8"
     else:
-        (folder / _UNQUANTIZED).replace(folder / DECODER_GRAPH)
+        finish_decoder(folder / _UNQUANTIZED, folder / DECODER_GRAPH)
+        (folder / _UNQUANTIZED).unlink()
+        described["bytes"]["decoder_float32"] = _size(folder / DECODER_GRAPH)
     return described
 
 
@@ -119,6 +128,7 @@ class Described:
         decoder_name: `lstm` or `gpt2`.
         max_tokens: of a line, the end token not counted.
         quantization: as `publish_graphs` gave it.
+        encoder_name: torchvision's.
         banned_words: what the model must never write.
     """
 
@@ -131,6 +141,7 @@ class Described:
     decoder_name: str
     max_tokens: int
     quantization: Mapping[str, Any]
+    encoder_name: str
     banned_words: Sequence[str] = ()
 
 
@@ -147,6 +158,7 @@ def publish_manifest(folder: Path, described: Described, metrics: Mapping[str, A
             "created": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             "training_job": described.job_name,
             "preprocessing": {
+                "encoder": described.encoder_name,
                 "size": described.size,
                 "max_labels": limits.max_labels,
                 "max_label_pieces": limits.max_label_pieces,
@@ -162,6 +174,7 @@ def publish_manifest(folder: Path, described: Described, metrics: Mapping[str, A
             },
             "decoding": {
                 "decoder": described.decoder_name,
+                "dimensions": manifest_dimensions(described.decoder),
                 "encoder_graph": ENCODER_GRAPH,
                 "decoder_graph": DECODER_GRAPH,
                 "state": manifest_state(described.decoder),
@@ -179,6 +192,12 @@ def publish_manifest(folder: Path, described: Described, metrics: Mapping[str, A
 def manifest_state(decoder: Decoder) -> list[dict[str, Any]]:
     """The manifest's `decoding.state`."""
     return [{**dataclasses.asdict(entry), "shape": list(entry.shape)} for entry in state_entries(decoder)]
+
+
+def manifest_dimensions(decoder: Decoder) -> dict[str, Any]:
+    """The manifest's `decoding.dimensions`: the decoder's sizes, which are not those of dropout."""
+    sizes = dataclasses.asdict(cast(Any, decoder).dims)
+    return {name: size for name, size in sizes.items() if not name.endswith("dropout")}
 
 
 def state_entries(decoder: Decoder) -> list[StateEntry]:

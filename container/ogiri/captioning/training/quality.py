@@ -13,7 +13,7 @@ import torch
 from ogiri.captioning.model.conditioning import Conditions, stack_conditions
 from ogiri.captioning.model.decoder import Decoder, Prefix
 from ogiri.captioning.model.encoder import Encoder
-from ogiri.captioning.serving.engine import Engine
+from ogiri.captioning.serving.interface import CaptionEngine
 
 PARITY_TOLERANCE = 1e-4
 MAX_ROUNDINGS = 10.0  # of float32 itself, where these are more than the tolerance
@@ -26,7 +26,7 @@ Maps = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
 
-def encoder_difference(encoder: Encoder, engine: Engine, pictures: npt.NDArray[np.uint8]) -> float:
+def encoder_difference(encoder: Encoder, engine: CaptionEngine, pictures: npt.NDArray[np.uint8]) -> float:
     """Largest difference of torch's and the graph's maps of (batch, size, size, 3), relative to the largest value."""
     encoder.eval()
     with torch.no_grad():
@@ -47,7 +47,7 @@ def encoder_rounding(encoder: Encoder, pictures: npt.NDArray[np.uint8]) -> float
 
 def decoder_difference(
     decoder: Decoder,
-    engine: Engine,
+    engine: CaptionEngine,
     maps: Maps,
     conditions: Sequence[Conditions],
     lines: Sequence[Sequence[int]],
@@ -80,7 +80,7 @@ def decoder_difference(
 
 
 def nats_per_token(
-    engine: Engine,
+    engine: CaptionEngine,
     maps: npt.NDArray[np.generic],
     rows: npt.NDArray[np.int64],
     conditions: Sequence[Conditions],
@@ -95,7 +95,7 @@ def nats_per_token(
 
 
 def line_nats(
-    engine: Engine,
+    engine: CaptionEngine,
     maps: npt.NDArray[np.generic],
     rows: Ints,
     conditions: Sequence[Conditions],
@@ -140,8 +140,8 @@ class Comparison:
 
 
 def compare(
-    exact: Engine,
-    rounded: Engine,
+    exact: CaptionEngine,
+    rounded: CaptionEngine,
     maps: npt.NDArray[np.generic],
     rows: Ints,
     conditions: Sequence[Conditions],
@@ -192,7 +192,7 @@ def _nats(logits: npt.NDArray[np.float32], targets: Ints) -> npt.NDArray[np.floa
 
 
 def _steps(
-    engine: Engine, maps: Maps, conditions: Sequence[Conditions], tokens: Ints, bos: int
+    engine: CaptionEngine, maps: Maps, conditions: Sequence[Conditions], tokens: Ints, bos: int
 ) -> Iterator[npt.NDArray[np.float32]]:
     """Logits (batch, vocabulary) after each of the tokens (batch, time)."""
     logits, state = engine.prefill(maps, stack_conditions(conditions), bos)

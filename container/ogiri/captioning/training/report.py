@@ -109,7 +109,6 @@ def headline(evaluation: Evaluation | None) -> dict[str, Any]:
 def write_report(outcome: Outcome) -> None:
     """Everything that a job leaves beside the graphs; see the module's text."""
     context, evaluation = outcome.context, outcome.evaluation
-    hp: CaptionHyperparameters = context.hyperparameters
     context.output.mkdir(parents=True, exist_ok=True)
     figures = job_figures(outcome)
     for warning in figures["warnings"]:
@@ -123,8 +122,6 @@ def write_report(outcome: Outcome) -> None:
     if outcome.model.encoder is not None:
         parts["encoder"] = outcome.model.encoder
     publish.save_weights(context.output / "weights", parts)
-    if hp.export_weights:
-        publish.save_weights(context.model, parts)
     (context.model / MODEL_CARD).write_text(model_card(figures), encoding="utf-8")
     (context.output / REPORT).write_text(render(_report(outcome, figures)), encoding="utf-8")
 

@@ -76,6 +76,8 @@ class CaptionTrainer:
         quantization = publish.publish_graphs(
             context.model, encoder, decoder, dataset.tokenizer, _gate_lines(hp, dataset, encoder, context), hp.quantize
         )
+        if hp.export_weights:
+            publish.save_weights(context.model / publish.WEIGHTS_FOLDER, {"encoder": encoder, "decoder": decoder})
         clock.lap("export")
         facts = report.facts(hp, records, arrays, dataset, progress, quantization)
         described = _described(context, hp, dataset, decoder, quantization, banned)
@@ -223,5 +225,6 @@ def _described(
         decoder_name=hp.decoder,
         max_tokens=hp.max_length,
         quantization=quantization,
+        encoder_name=hp.encoder,
         banned_words=banned,
     )
