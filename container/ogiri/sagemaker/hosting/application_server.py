@@ -31,7 +31,7 @@ SPARE_THREADS = 8
 """Threads beyond the requests that nginx lets through: `/ping` always finds one."""
 
 SWITCH_SECONDS = 0.001
-"""How long a thread may keep Python's lock from others: with the usual 5 ms `/ping` waits that long for each of them."""
+"""How long a thread may keep Python's lock from others: with the usual 5 ms `/ping` waits as long for each of them."""
 
 HUNG_SECONDS = 120  # a worker whose main thread has not moved for so long is killed and started anew
 
