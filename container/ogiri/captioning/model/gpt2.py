@@ -270,7 +270,9 @@ class _FastGelu(torch.autograd.Function):
 
     @staticmethod
     def symbolic(g: Any, x: Any) -> Any:
-        return g.op("com.microsoft::FastGelu", x)
+        found = g.op("com.microsoft::FastGelu", x)
+        found.setType(x.type())  # or the exporter warns of each
+        return found
 
 
 def _causal_mask(hidden: Tensor, time: int) -> Tensor:
@@ -351,7 +353,7 @@ class CachedAttention(torch.autograd.Function):
         longest = g.op("ReduceMax", known, keepdims_i=0)
         nothing = g.op("prim::Constant")
         nothing.setType(torch._C.OptionalType.ofTensor())  # keys and values come with the queries
-        return g.op(
+        seen, keys, values = g.op(
             "com.microsoft::GroupQueryAttention",
             projected,
             nothing,
@@ -364,3 +366,7 @@ class CachedAttention(torch.autograd.Function):
             kv_num_heads_i=heads,
             outputs=3,
         )
+        seen.setType(projected.type().with_sizes([None, None, None]))
+        keys.setType(old_keys.type())
+        values.setType(old_values.type())
+        return seen, keys, values
