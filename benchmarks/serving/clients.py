@@ -62,7 +62,9 @@ class Group:
             text=True,
         )
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({**settings, "bodies": [base64.b64encode(body).decode() for body in bodies]}))
+        self._process.stdin.write(
+            json.dumps({**settings, "bodies": [base64.b64encode(body).decode() for body in bodies]})
+        )
         self._process.stdin.close()
 
     def result(self) -> Asked:
@@ -95,9 +97,7 @@ def run(settings: Mapping[str, Any]) -> Asked:
     return Asked(times, dict(errors), time.perf_counter() - began)
 
 
-def _ask_again(
-    settings: Mapping[str, Any], number: int, end: float, times: list[float], errors: Counter[str]
-) -> None:
+def _ask_again(settings: Mapping[str, Any], number: int, end: float, times: list[float], errors: Counter[str]) -> None:
     """One client on one connection, which is opened anew after a failure."""
     bodies, headers = [base64.b64decode(body) for body in settings["bodies"]] or [b""], settings.get("headers", {})
     lengths = settings.get("tokens") or [None] * len(bodies)

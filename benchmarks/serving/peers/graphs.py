@@ -12,14 +12,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 
 from benchmarks.serving.peers.lines import Floats, Ints
 from ogiri.captioning.model.tokenizer import Tokenizer
+from ogiri.captioning.serving.engine import SMALL_BYTES, open_session
 
-SMALL_DECODER_BYTES = 64 << 20  # below, `serve` takes one thread
 CONTROLS = 2
-_ERRORS_ONLY = 3
 
 
 class Graphs:
@@ -30,9 +28,10 @@ class Graphs:
         decoding = manifest["decoding"]
         processors = threads or len(os.sched_getaffinity(0))
         decoder = folder / decoding["decoder_graph"]
-        small = decoder.stat().st_size < SMALL_DECODER_BYTES
-        self._encoder = _session(folder / decoding["encoder_graph"], processors)
-        self._decoder = _session(decoder, 1 if small else processors)
+        small = decoder.stat().st_size < SMALL_BYTES
+        # A peer encodes a whole batch at a time, so that a small encoder too gains from a second thread here.
+        self._encoder = open_session(folder / decoding["encoder_graph"], processors)
+        self._decoder = open_session(decoder, 1 if small else processors)
         self._entries = decoding["state"]
         self._changing = [entry["name"] for entry in self._entries if not entry["constant"]]
         self._caches = [entry["name"] for entry in self._entries if 0 in entry["shape"] and not entry["constant"]]
@@ -95,13 +94,3 @@ class Graphs:
             "text_pieces": np.zeros((batch, 0), np.int64),
             "controls": np.zeros((batch, 0), np.int64),
         }
-
-
-def _session(graph: Path, threads: int) -> Any:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.enable_mem_pattern = False
-    options.log_severity_level = _ERRORS_ONLY
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
