@@ -50,7 +50,7 @@ class Group:
         """Begin.
 
         Args:
-            bodies: of the requests, each client takes one after the other and begins elsewhere; without any they GET.
+            bodies: of the requests; each client takes one after the other, from another on. Without any they GET.
             settings: `port`, `path`, `seconds`, `clients`, and for lines `headers`, `listed` and `tokens`, the length of
                 the line that each body asks for.
         """

@@ -181,9 +181,7 @@ def test_a_row_is_the_same_to_the_last_bit_alone_and_beside_any_others(kind: str
         assert all(np.array_equal(one, other) for one, other in zip(logits(beside), alone, strict=True))
 
 
-def test_memory_is_given_back_once_nothing_is_written(
-    any_captioner: Captioner, maps: np.ndarray, monkeypatch: pytest.MonkeyPatch
-):
+def test_memory_is_given_back_by_a_rest(any_captioner: Captioner, maps: np.ndarray, monkeypatch: pytest.MonkeyPatch):
     makers = requests(any_captioner, maps, 4)
     expected, decoding = [alone(any_captioner, make) for make in makers], any_captioner.decoding()
     for kept, left in ((10**9, True), (0, False), (0, False)):
@@ -193,6 +191,8 @@ def test_memory_is_given_back_once_nothing_is_written(
             decoding.add(writing)
         finish(decoding)
         assert [lines(writing) for writing in writings] == expected
+        assert decoding._slab._arrays
+        decoding.rest()
         assert bool(decoding._slab._arrays) == left
 
 

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from ogiri.captioning.serving.captioner import Writing
 from ogiri.captioning.serving.decoding import Decoding
 
+REST_SECONDS = 1.0  # without a request, until memory is given back
+
 logger = logging.getLogger(__name__)
 
 
@@ -99,7 +101,8 @@ class Batcher:
             with self._condition:
                 while not (self._arrived or running or self._closing):
                     self._busy_since = None
-                    self._condition.wait()
+                    if not self._condition.wait(REST_SECONDS):
+                        decoding.rest()
                 self._busy_since = time.monotonic()
                 arrived, self._arrived = self._arrived, []
             if not (arrived or running):

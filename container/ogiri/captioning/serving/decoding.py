@@ -89,6 +89,11 @@ class Decoding:
             self._running.remove(one)
             self._fill(one.rows)
 
+    def rest(self) -> None:
+        """Give memory back where nothing is written."""
+        if not self.tasks:
+            self._slab.rest()
+
     def step(self) -> list[Ended]:
         """Take every line one token further; tasks that wait come in first.
 

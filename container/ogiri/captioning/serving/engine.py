@@ -26,8 +26,8 @@ SMALL_BYTES = 64 << 20
 and 51 with two, whether one caller asks or four; MobileNetV2 takes 8.5 ms with one, on a busy machine 10.7 with two."""
 
 SPIN_MICROSECONDS = 200
-"""How long a thread waits for the next operator before it sleeps. Those of one step come sooner, and waking takes long: a
-step of GPT-2 medium takes 17 ms instead of 21. Threads that spin for as long as they like take the processor from a
+"""How long a thread waits for the next operator before it sleeps. Those of one step come sooner, and waking takes long:
+a step of GPT-2 medium takes 17 ms instead of 21. Threads that spin for as long as they like take the processor from a
 neighbour, and suffer from one: 11.7 → 58 ms a step."""
 
 _ERRORS_ONLY = 3

@@ -34,6 +34,9 @@ class LineRows(Protocol):
     def cut(self, rows: int) -> None:
         """Forget all rows from this one on."""
 
+    def rest(self) -> None:
+        """Give memory back while there is no row."""
+
     def step(self, tokens: Sequence[int]) -> Floats:
         """One more token for each row; returns (rows, vocabulary) logits."""
 

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ogiri.captioning.serving.state import PAST, Array, State, StateEntry
+from ogiri.machine import return_freed_memory
 
 MAX_ROWS = 64
 LEAST_ROWS = 2
@@ -23,7 +24,7 @@ activations that is enough to change a token once in a while: a seed would then 
 
 MIN_ROWS = 32  # as many as the candidates of one request, whatever they need
 MAX_BYTES = 1 << 30  # of state; a row of GPT-2 medium has 27 MB
-KEPT_BYTES = 16 << 20  # more than that is given back as soon as no row is used
+KEPT_BYTES = 16 << 20  # more than that is given back by a rest
 GROWTH = 32  # positions by which a cache is made longer
 
 _PREFIX = {"map": 2, "label_pieces": 2, "label_confidence": 1, "text_pieces": 1, "controls": 1}  # axes behind the rows
@@ -115,8 +116,12 @@ class Slab:
         """Forget all rows from this one on."""
         self._prefixes[rows : self.rows] = 0
         self.rows = rows
-        if not rows and self._used * self._row_bytes > KEPT_BYTES:
+
+    def rest(self) -> None:
+        """Give memory back while there is no row; getting it again takes a few milliseconds a row."""
+        if not self.rows and self._used * self._row_bytes > KEPT_BYTES:
             self._free()
+            return_freed_memory()
 
     def step(self, tokens: Sequence[int]) -> npt.NDArray[np.float32]:
         """One more token for each row.

@@ -115,8 +115,11 @@ class TorchSlab:
         self.rows = max(self.rows, target + 1)
 
     def cut(self, rows: int) -> None:
-        """See `Slab.cut`. The memory is kept: the next line needs it, and nothing else on a GPU does."""
+        """See `Slab.cut`."""
         self.rows = rows
+
+    def rest(self) -> None:
+        """See `Slab.rest`. The memory is kept: the next line needs it, and nothing else on a GPU does."""
 
     def step(self, tokens: Sequence[int]) -> npt.NDArray[np.float32]:
         """See `Slab.step`.
