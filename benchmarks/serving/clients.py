@@ -51,7 +51,7 @@ class Group:
 
         Args:
             bodies: of the requests; each client takes one after the other, from another on. Without any they GET.
-            settings: `port`, `path`, `seconds`, `clients`, and for lines `headers`, `listed` and `tokens`, the length of
+            bodies: of the requests; each client takes one after the other, from another one on. Without any they GET.
                 the line that each body asks for.
         """
         self._process = subprocess.Popen(
