@@ -143,7 +143,7 @@ MUTATIONS = (
         "Deadline.after(1e6)",
         (
             "contract/test_serve::test_a_request_that_takes_too_long_is_504",
-            "contract/test_lines::test_lines_that_come_after_the_deadline_are_errors",
+            "contract/test_json_lines::test_lines_that_come_after_the_deadline_are_errors",
             "contract/test_stream::test_the_deadline_of_a_stream_is_kept",
         ),
     ),
@@ -219,7 +219,7 @@ MUTATIONS = (
         "unquote_to_bytes(value.strip().encode",
         "(lambda text: text)(value.strip().encode",
         (
-            "contract/test_parameters::test_an_attribute_gives_what_json_gives",
+            "contract/test_request_parameters::test_an_attribute_gives_what_json_gives",
             "contract/test_invocations::test_custom_attributes_come_back_unchanged",
         ),
     ),
@@ -254,7 +254,7 @@ MUTATIONS = (
         "        while under_way:\n            yield _ended(under_way.popleft(), cancelled)",
         "        while under_way:\n            yield _ended(under_way.pop(), cancelled)",
         (
-            "contract/test_lines::test_the_requests_of_a_body_are_answered_side_by_side_and_in_their_order",
+            "contract/test_json_lines::test_the_requests_of_a_body_are_answered_side_by_side_and_in_their_order",
             "contract/test_caption::test_json_lines_are_answered_as_each_alone",
         ),
     ),
@@ -264,7 +264,7 @@ MUTATIONS = (
         "    except Exception as error:\n        return error\n    if payload.stream:",
         "    except ZeroDivisionError as error:\n        return error\n    if payload.stream:",
         (
-            "contract/test_lines::test_a_bad_line_is_an_error_in_its_place",
+            "contract/test_json_lines::test_a_bad_line_is_an_error_in_its_place",
             "contract/test_batch::test_a_batch_is_answered_line_by_line",
         ),
     ),
@@ -285,7 +285,7 @@ MUTATIONS = (
         'return RequestError("".join(__import__("traceback").format_exception(error)), "internal_error", 500)',
         (
             "contract/test_conformance::test_no_answer_has_a_traceback",
-            "contract/test_lines::test_a_bug_in_one_line_is_an_error_in_its_place_and_its_cause_in_the_log",
+            "contract/test_json_lines::test_a_bug_in_one_line_is_an_error_in_its_place_and_its_cause_in_the_log",
         ),
     ),
     Mutation(
@@ -333,21 +333,21 @@ MUTATIONS = (
         f"{SERVING}/search.py",
         "[np.random.default_rng((seed, candidate)) for candidate in range(count)]",
         '[globals().setdefault("_shared", np.random.default_rng(seed))] * count',
-        ("contract/test_parameters::test_a_seed_gives_the_same_line_whatever_else_is_in_the_batch",),
+        ("contract/test_request_parameters::test_a_seed_gives_the_same_line_whatever_else_is_in_the_batch",),
     ),
     Mutation(
         "equal candidates come back once",
         f"{SERVING}/predictor.py",
         "for caption in captions]\n        return Answer(",
         "for caption in {each.text: each for each in captions}.values()]\n        return Answer(",
-        ("contract/test_parameters::test_exactly_as_many_come_back_as_are_asked_for",),
+        ("contract/test_request_parameters::test_exactly_as_many_come_back_as_are_asked_for",),
     ),
     Mutation(
         "scores are not rounded",
         f"{SERVING}/line.py",
         "round(score, 4)",
         "score",
-        ("contract/test_parameters::test_a_score_has_four_decimals_at_most",),
+        ("contract/test_request_parameters::test_a_score_has_four_decimals_at_most",),
     ),
     Mutation(
         "a caption may be empty",
@@ -355,8 +355,8 @@ MUTATIONS = (
         'parameter(1, "characters of a line at least", minimum=1, maximum=1000)',
         'parameter(0, "characters of a line at least", minimum=0, maximum=1000)',
         (
-            "contract/test_parameters::test_a_caption_is_never_empty",
-            "contract/test_parameters::test_a_parameter_that_is_unknown_or_of_a_wrong_type_or_out_of_range_is_named",
+            "contract/test_request_parameters::test_a_caption_is_never_empty",
+            "contract/test_request_parameters::test_a_parameter_that_is_unknown_or_of_a_wrong_type_or_out_of_range_is_named",
         ),
     ),
     Mutation(

@@ -77,13 +77,13 @@ PLATFORM: Mapping[str, tuple[str, ...]] = {
         "contract/test_invocations::test_a_body_of_25_megabytes_is_taken",
     ),
     "Batch bodies of up to 100 MB and larger ones of asynchronous inference are taken where they are set": (
-        "contract/test_lines::test_a_body_of_100_megabytes_does_not_need_many_times_its_size",
+        "contract/test_json_lines::test_a_body_of_100_megabytes_does_not_need_many_times_its_size",
         "contract/test_batch::test_a_body_of_an_asynchronous_request_may_be_larger_than_that_of_a_batch",
     ),
     "A request of an endpoint is answered, if only with 504, within 60 s, a stream within 8 minutes": (
         "contract/test_conformance::test_the_deadline_of_an_endpoint_is_below_what_its_caller_waits",
         "contract/test_serve::test_a_request_that_takes_too_long_is_504",
-        "contract/test_lines::test_lines_that_come_after_the_deadline_are_errors",
+        "contract/test_json_lines::test_lines_that_come_after_the_deadline_are_errors",
         "contract/test_stream::test_the_deadline_of_a_stream_is_kept",
     ),
     "A record of a batch may take up to an hour": (
@@ -109,13 +109,13 @@ PLATFORM: Mapping[str, tuple[str, ...]] = {
     "A traceback is in the log, and never in an answer": (
         "contract/test_conformance::test_no_answer_has_a_traceback",
         "contract/test_invocations::test_an_error_of_the_model_is_500_without_its_cause_which_is_in_the_log",
-        "contract/test_lines::test_a_bug_in_one_line_is_an_error_in_its_place_and_its_cause_in_the_log",
+        "contract/test_json_lines::test_a_bug_in_one_line_is_an_error_in_its_place_and_its_cause_in_the_log",
         "contract/test_status::test_an_error_has_its_status_its_form_and_its_line_in_the_log",
     ),
     "Content-Type may have parameters": (
         "contract/test_invocations::test_the_content_type_may_have_parameters",
         "contract/test_conformance::test_parameters_of_a_pictures_content_type_are_ignored",
-        "contract/test_lines::test_every_line_is_answered_by_one_whatever_the_format_is_called",
+        "contract/test_json_lines::test_every_line_is_answered_by_one_whatever_the_format_is_called",
     ),
     "415 unsupported, 406 unacceptable, 400 malformed, 413 too large, 503 overloaded": (
         "contract/test_status::test_an_error_has_its_status_its_form_and_its_line_in_the_log",
@@ -141,8 +141,8 @@ PLATFORM: Mapping[str, tuple[str, ...]] = {
     ),
     "MULTI_RECORD: one line out for each line in, in order, a bad record is an error line": (
         "contract/test_batch::test_a_batch_is_answered_line_by_line",
-        "contract/test_lines::test_a_bad_line_is_an_error_in_its_place",
-        "contract/test_lines::test_the_requests_of_a_body_are_answered_side_by_side_and_in_their_order",
+        "contract/test_json_lines::test_a_bad_line_is_an_error_in_its_place",
+        "contract/test_json_lines::test_the_requests_of_a_body_are_answered_side_by_side_and_in_their_order",
     ),
     "Pipelines: the JSON of another container is a request": (
         "contract/test_batch::test_the_json_of_another_container_is_a_request",
@@ -245,7 +245,7 @@ COMPLAINTS: Mapping[str, tuple[str, ...]] = {
         "contract/test_conformance::test_all_of_1024_visible_characters_come_back",
     ),
     "There are no JSON lines": (
-        "contract/test_lines::test_every_line_is_answered_by_one_whatever_the_format_is_called",
+        "contract/test_json_lines::test_every_line_is_answered_by_one_whatever_the_format_is_called",
     ),
     "Bad input is answered with 500": (
         "contract/test_status::test_an_error_has_its_status_its_form_and_its_line_in_the_log",
@@ -278,62 +278,62 @@ INVOCATIONS: Mapping[str, tuple[str, ...]] = {
     ),
     "One bad member of `instances` makes the request 400, with its index": (
         "contract/test_conformance::test_one_bad_member_of_instances_is_named_and_nothing_is_answered",
-        "contract/test_lines::test_one_bad_member_of_instances_gives_up_the_others",
+        "contract/test_json_lines::test_one_bad_member_of_instances_gives_up_the_others",
     ),
     "JSON lines: one line out for each line in, in order": (
-        "contract/test_lines::test_the_requests_of_a_body_are_answered_side_by_side_and_in_their_order",
+        "contract/test_json_lines::test_the_requests_of_a_body_are_answered_side_by_side_and_in_their_order",
         "contract/test_caption::test_json_lines_are_answered_as_each_alone",
     ),
     "JSON lines: a bad or blank line is an error in its place, status 200": (
-        "contract/test_lines::test_a_bad_line_is_an_error_in_its_place",
+        "contract/test_json_lines::test_a_bad_line_is_an_error_in_its_place",
     ),
     "JSON lines: a final newline is no line": (
-        "contract/test_lines::test_the_end_of_the_last_line_begins_no_other",
-        "contract/test_lines::test_only_a_line_feed_ends_a_line",
+        "contract/test_json_lines::test_the_end_of_the_last_line_begins_no_other",
+        "contract/test_json_lines::test_only_a_line_feed_ends_a_line",
     ),
     "A parameter that is unknown, of a wrong type or out of range is 400 and named": (
-        "contract/test_parameters::test_a_parameter_that_is_unknown_or_of_a_wrong_type_or_out_of_range_is_named",
-        "contract/test_parameters::test_what_is_no_number_is_no_temperature",
+        "contract/test_request_parameters::test_a_parameter_that_is_unknown_or_of_a_wrong_type_or_out_of_range_is_named",
+        "contract/test_request_parameters::test_what_is_no_number_is_no_temperature",
     ),
     "Every parameter has the range that the design says": (
-        "contract/test_parameters::test_the_ends_of_a_range_are_taken",
+        "contract/test_request_parameters::test_the_ends_of_a_range_are_taken",
     ),
     "num_candidates is 1 by default, and exactly so many come back": (
-        "contract/test_parameters::test_one_comes_back_where_nothing_is_asked_for",
-        "contract/test_parameters::test_exactly_as_many_come_back_as_are_asked_for",
-        "contract/test_parameters::test_beams_give_exactly_as_many",
+        "contract/test_request_parameters::test_one_comes_back_where_nothing_is_asked_for",
+        "contract/test_request_parameters::test_exactly_as_many_come_back_as_are_asked_for",
+        "contract/test_request_parameters::test_beams_give_exactly_as_many",
     ),
-    "temperature 0 is greedy": ("contract/test_parameters::test_temperature_0_is_greedy_whatever_the_seed",),
+    "temperature 0 is greedy": ("contract/test_request_parameters::test_temperature_0_is_greedy_whatever_the_seed",),
     "num_beams above 1 is deterministic, without temperature, top_k and top_p, and at least num_candidates": (
-        "contract/test_parameters::test_beams_are_deterministic_whatever_the_seed",
-        "contract/test_parameters::test_beams_take_nothing_that_only_sampling_has",
-        "contract/test_parameters::test_there_must_be_a_beam_for_each_candidate",
+        "contract/test_request_parameters::test_beams_are_deterministic_whatever_the_seed",
+        "contract/test_request_parameters::test_beams_take_nothing_that_only_sampling_has",
+        "contract/test_request_parameters::test_there_must_be_a_beam_for_each_candidate",
     ),
     "min_length is 1 by default: a caption is never empty": (
-        "contract/test_parameters::test_a_caption_is_never_empty",
+        "contract/test_request_parameters::test_a_caption_is_never_empty",
     ),
     "min_length and max_length are in characters and kept": (
-        "contract/test_parameters::test_lengths_are_in_characters_and_kept",
+        "contract/test_request_parameters::test_lengths_are_in_characters_and_kept",
     ),
     "banned_words do not come": (
-        "contract/test_parameters::test_banned_words_do_not_come",
+        "contract/test_request_parameters::test_banned_words_do_not_come",
         "contract/test_caption::test_parameters_come_in_custom_attributes",
     ),
     "A seed gives the same line whatever else is in the batch; without one lines differ": (
-        "contract/test_parameters::test_a_seed_gives_the_same_line_whatever_else_is_in_the_batch",
-        "contract/test_parameters::test_without_a_seed_lines_differ",
+        "contract/test_request_parameters::test_a_seed_gives_the_same_line_whatever_else_is_in_the_batch",
+        "contract/test_request_parameters::test_without_a_seed_lines_differ",
     ),
     "A score is rounded to 4 decimals, and is the mean log-probability a token": (
-        "contract/test_parameters::test_a_score_has_four_decimals_at_most",
+        "contract/test_request_parameters::test_a_score_has_four_decimals_at_most",
         "captioning/serving/test_captioner::test_captions_are_as_many_as_asked_best_first_with_the_models_own_score",
     ),
-    "Captions come best first": ("contract/test_parameters::test_exactly_as_many_come_back_as_are_asked_for",),
+    "Captions come best first": ("contract/test_request_parameters::test_exactly_as_many_come_back_as_are_asked_for",),
     "For a raw picture parameters come percent-encoded in the custom attributes, lists separated by a bar": (
-        "contract/test_parameters::test_an_attribute_gives_what_json_gives",
+        "contract/test_request_parameters::test_an_attribute_gives_what_json_gives",
         "contract/test_caption::test_parameters_come_in_custom_attributes",
     ),
     "Unknown names there are ignored, a known one with a bad value is 400": (
-        "contract/test_parameters::test_a_known_attribute_with_a_bad_value_is_named",
+        "contract/test_request_parameters::test_a_known_attribute_with_a_bad_value_is_named",
         "contract/test_invocations::test_a_bad_value_in_custom_attributes_is_400",
     ),
     "That header is returned unchanged, whoever answers": (
@@ -341,8 +341,8 @@ INVOCATIONS: Mapping[str, tuple[str, ...]] = {
         "contract/test_invocations::test_unknown_paths_and_methods_are_errors_in_json",
     ),
     "Without Accept or with */* JSON lines are answered with JSON lines, the rest with JSON": (
-        "contract/test_lines::test_json_lines_come_back_unless_something_else_is_asked_for",
-        "contract/test_lines::test_every_line_is_answered_by_one_whatever_the_format_is_called",
+        "contract/test_json_lines::test_json_lines_come_back_unless_something_else_is_asked_for",
+        "contract/test_json_lines::test_every_line_is_answered_by_one_whatever_the_format_is_called",
         "contract/test_invocations::test_answers_a_request",
     ),
     "A caller that hangs up frees its place and ends the work": (
@@ -358,7 +358,7 @@ INVOCATIONS: Mapping[str, tuple[str, ...]] = {
         "contract/test_caption::test_answers_json_alone_in_plain_text_and_in_instances",
     ),
     "text/plain is the best line": (
-        "contract/test_parameters::test_as_text_the_best_one_comes_alone",
+        "contract/test_request_parameters::test_as_text_the_best_one_comes_alone",
         "contract/test_caption::test_answers_json_alone_in_plain_text_and_in_instances",
     ),
     "text/event-stream is what a stream is sent as, a piece at a time": (
