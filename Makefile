@@ -32,7 +32,7 @@ lint: setup ## format, style, types, borders between packages, shell scripts
 	ruff check
 	mypy
 	lint-imports
-	shellcheck $$(grep -rlE '^#!/.*[ /](ba)?sh$$' --exclude-dir=.git --exclude-dir=.venv --exclude-dir=build .)
+	shellcheck $$(grep -rIlE '^#!/.*[ /](ba)?sh$$' --exclude-dir=.git --exclude-dir=.venv --exclude-dir=build .)
 
 bench-serving: setup ## how fast serving is, beside other servers and engines: takes an hour and a quiet machine
 	@benchmarks/serving/peers/install.sh
