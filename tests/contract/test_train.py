@@ -66,12 +66,12 @@ def test_leaves_an_artifact_with_all_that_serving_needs(done: tuple[Training, En
     assert manifest["format_version"] == 1
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", manifest["created"])
     assert manifest["preprocessing"].keys() == {
-        "size", "max_labels", "max_label_pieces", "max_text_pieces", "confidence_edges"
+        "encoder", "size", "max_labels", "max_label_pieces", "max_text_pieces", "confidence_edges"
     }  # fmt: skip
     assert manifest["preprocessing"]["size"] == 64
     assert manifest["tokenizer"].keys() == {"file", "vocabulary", "bos", "eos", "lower_case"}
     assert manifest["decoding"].keys() == {
-        "decoder", "encoder_graph", "decoder_graph", "state", "max_tokens", "controls", "defaults"
+        "decoder", "dimensions", "encoder_graph", "decoder_graph", "state", "max_tokens", "controls", "defaults"
     }  # fmt: skip
     assert manifest["quantization"]["decoder"] in ("int8", "none")
     assert set(METRICS) <= manifest["metrics"].keys()
