@@ -140,9 +140,9 @@ class Decoding:
             if taken and taken + start.stepped.width > self._slab.capacity:
                 break  # in the order in which they came: none is overtaken for ever
             self._waiting.popleft()
+            first = self._slab.rows
             try:
                 known = self._engine.known(start.maps, stack_conditions([start.conditions]))
-                first = self._slab.rows
                 move = start.stepped.advance(self._slab.prefill(first, known, self._bos))
             except Exception as error:
                 self._slab.cut(first)
