@@ -6,34 +6,17 @@ import io
 import json
 import re
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from ogiri.captioning.model.tokenizer import train_tokenizer
 from scripts.update_readme import updated
-from tests.captioning.serving import tiny
-from tests.contract.server import SERVE, Server, Starter
+from tests.contract.server import Server
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 REQUESTS = [block for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) if "curl" in block]
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("opt_ml")
-    tokenizer = train_tokenizer(["犬も歩けば棒に当たる。", "猫が「ごはん」と言った!"] * 5, 400)
-    tiny.write_artifact(folder / "model", tokenizer.model, tokenizer.vocabulary)
-    starter = Starter(tmp_path_factory)
-    try:
-        server = starter(folder, program=SERVE)
-        server.wait_for_ping(200)
-        yield server
-    finally:
-        starter.stop()
 
 
 def test_the_tables_say_what_the_dataclasses_say():
@@ -45,11 +28,11 @@ def test_there_are_requests_to_run():
 
 
 @pytest.mark.parametrize("command", REQUESTS)
-def test_the_requests_are_answered(command: str, server: Server, tmp_path: Path):
+def test_the_requests_are_answered(command: str, captions: Server, tmp_path: Path):
     picture = io.BytesIO()
     Image.effect_noise((64, 48), 90).convert("RGB").save(picture, "jpeg")
     (tmp_path / "picture.jpg").write_bytes(picture.getvalue())
-    command = command.replace("localhost:8080", f"127.0.0.1:{server.port}")
+    command = command.replace("localhost:8080", f"127.0.0.1:{captions.port}")
     ran = subprocess.run(["bash", "-euo", "pipefail", "-c", command], cwd=tmp_path, capture_output=True, check=True)
     answer = ran.stdout.decode()
     if "text/plain" in command:
@@ -63,7 +46,7 @@ def test_the_requests_are_answered(command: str, server: Server, tmp_path: Path)
     captions = json.loads(answer)["captions"]
     assert len(captions) == (3 if "num_candidates" in command else 1)
     assert all(
-        caption.keys() == {"text", "score"} and "犬" not in caption["text"] for caption in captions if "犬" in command
+        caption.keys() == {"text", "score"} and "犬" not in caption["text"] for caption in answered if "犬" in command
     )
 
 

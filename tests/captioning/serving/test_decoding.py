@@ -87,10 +87,11 @@ def alone(captioner: Captioner, make: Callable[[], Writing]) -> list[tuple[int, 
     return lines(writing)
 
 
-def test_lines_are_what_they_are_alone_whatever_comes_and_goes(any_captioner: Captioner, maps: np.ndarray):
-    makers = requests(any_captioner, maps, 40)
-    expected = [alone(any_captioner, make) for make in makers]
-    rng, decoding, writings = random.Random(1), any_captioner.decoding(), []
+def assert_alike_alone_and_together(captioner: Captioner, maps: np.ndarray) -> None:
+    """Forty requests of all kinds that come at different steps get the lines that each gets alone."""
+    makers = requests(captioner, maps, 40)
+    expected = [alone(captioner, make) for make in makers]
+    rng, decoding, writings = random.Random(1), captioner.decoding(), []
     most = 0
     for make in makers:
         writings.append(make())
@@ -102,6 +103,10 @@ def test_lines_are_what_they_are_alone_whatever_comes_and_goes(any_captioner: Ca
     assert most > 20
     assert [lines(writing) for writing in writings] == expected
     assert decoding.rows == 0
+
+
+def test_lines_are_what_they_are_alone_whatever_comes_and_goes(any_captioner: Captioner, maps: np.ndarray):
+    assert_alike_alone_and_together(any_captioner, maps)
 
 
 def test_a_task_that_is_dropped_leaves_its_rows_to_others(any_captioner: Captioner, maps: np.ndarray):

@@ -41,7 +41,7 @@ from ogiri.captioning.training.export import export_decoder
 from ogiri.captioning.training.publish import manifest_dimensions, save_weights, state_entries
 from ogiri.record import Label
 from tests.captioning.serving import tiny
-from tests.captioning.serving.test_decoding import alone, finish, lines, requests
+from tests.captioning.serving.test_decoding import alone, assert_alike_alone_and_together, finish, lines, requests
 
 LIMITS = ConditionLimits()
 MAX_TOKENS = 20
@@ -227,21 +227,7 @@ def test_lines_are_those_of_onnx_runtime(pair: Pair, maps: np.ndarray):
 
 
 def test_lines_are_what_they_are_alone_whatever_comes_and_goes(pair: Pair, maps: np.ndarray):
-    captioner = pair.captioner(pair.torch)
-    makers = requests(captioner, maps, 40)
-    expected = [alone(captioner, make) for make in makers]
-    rng, decoding, writings = random.Random(1), captioner.decoding(), []
-    most = 0
-    for make in makers:
-        writings.append(make())
-        decoding.add(writings[-1])
-        for _ in range(rng.choice([0, 0, 1, 3])):
-            assert all(ended.error is None for ended in decoding.step())
-        most = max(most, decoding.rows)
-    finish(decoding)
-    assert most > 20
-    assert [lines(writing) for writing in writings] == expected
-    assert decoding.rows == 0
+    assert_alike_alone_and_together(pair.captioner(pair.torch), maps)
 
 
 def test_more_lines_than_there_is_room_for_wait(pair: Pair, maps: np.ndarray, monkeypatch: pytest.MonkeyPatch):
