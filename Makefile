@@ -34,7 +34,7 @@ lint: setup ## format, style, types, borders between packages, shell scripts
 	lint-imports
 	shellcheck $$(grep -rIlE '^#!/.*[ /](ba)?sh$$' --exclude-dir=.git --exclude-dir=.venv --exclude-dir=build .)
 
-bench-serving: setup ## how fast serving is, beside other servers and engines: takes an hour and a quiet machine
+bench-serving: setup ## how fast serving is, beside other servers and engines: takes an hour and a half, and a quiet machine
 	@benchmarks/serving/peers/install.sh
 	@python -m benchmarks.serving.models
 	@python -m benchmarks.serving.start

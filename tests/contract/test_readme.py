@@ -43,8 +43,8 @@ def test_the_requests_are_answered(command: str, captions: Server, tmp_path: Pat
         text = "".join(json.loads(piece.removeprefix("data: "))["text"] for piece in pieces)
         assert text == json.loads(last.removeprefix("event: answer\ndata: "))["captions"][0]["text"]
         return
-    captions = json.loads(answer)["captions"]
-    assert len(captions) == (3 if "num_candidates" in command else 1)
+    answered = json.loads(answer)["captions"]
+    assert len(answered) == (3 if "num_candidates" in command else 1)
     assert all(
         caption.keys() == {"text", "score"} and "犬" not in caption["text"] for caption in answered if "犬" in command
     )
