@@ -131,6 +131,13 @@ def test_no_token_sees_those_after_it(decoder: LSTMDecoder, prefix: Prefix, toke
     assert difference(other[:, 4:], one[:, 4:]) > 0.01
 
 
+def test_several_lines_of_a_prefix_are_what_each_is_alone(decoder: LSTMDecoder, prefix: Prefix, tokens: Tensor):
+    other = tokens.flip(0)
+    both = decoder(prefix, torch.stack([tokens, other], 1).flatten(0, 1), 2)
+    assert_same(both[0::2], decoder(prefix, tokens))
+    assert_same(both[1::2], decoder(prefix, other))
+
+
 def test_greedy_is_the_best_token_at_each_step(prefix: Prefix):
     decoder = make_decoder()
     decoder.bias[EOS] = decoder.bias.max()

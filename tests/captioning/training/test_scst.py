@@ -135,6 +135,18 @@ def test_likely_lines_of_high_reward_become_likelier(tmp_path: Path):
     assert np.mean(rewards[-5:]) > 2 * np.mean(rewards[:5]) > 0
 
 
+def test_what_is_trained_is_what_is_served_no_dropout_in_between(tmp_path: Path):
+    job = Job(tmp_path, hyperparameters(epochs=1, scst_epochs=1, dropout=0.9))
+    modes = []
+    model = job.model()
+    model.decoder.register_forward_hook(lambda module, *_: modes.append((module.training, torch.is_grad_enabled())))
+    fit.fit(model, job.fitting())
+    learning = [training for training, gradient in modes if gradient]
+    assert True in learning
+    assert learning[-1] is False
+    assert learning == sorted(learning, reverse=True)
+
+
 # --- epochs ----------------------------------------------------------------------------------------------------------
 
 

@@ -89,15 +89,16 @@ class Decoder(nn.Module, ABC):
     """Domains of operators beside ONNX's own that its graph needs, and their versions."""
 
     @abstractmethod
-    def forward(self, prefix: Prefix, tokens: Tensor) -> Tensor:
+    def forward(self, prefix: Prefix, tokens: Tensor, lines: int = 1) -> Tensor:
         """All steps at once, for training.
 
         Args:
-            prefix: what is known.
-            tokens: (batch, time) int64, the begin token first.
+            prefix: what is known, (batch, …).
+            tokens: (batch × lines, time) int64, the begin token first; the lines of a prefix stand together.
+            lines: of each prefix, which is worked out once for all of them.
 
         Returns:
-            (batch, time, vocabulary) logits of the token after each.
+            (batch × lines, time, vocabulary) logits of the token after each.
         """
 
     @abstractmethod

@@ -101,9 +101,9 @@ class GPT2Decoder(Decoder):
         """See `Decoder.pretrained_parameters`."""
         return list(self.transformer.parameters()) if self._pretrained else []
 
-    def forward(self, prefix: Prefix, tokens: Tensor) -> Tensor:
+    def forward(self, prefix: Prefix, tokens: Tensor, lines: int = 1) -> Tensor:
         """See `Decoder.forward`."""
-        return self._logits(self._run(prefix, tokens, self._look))
+        return self._logits(self._run(prefix, tokens, self._look, lines))
 
     def attention(self, prefix: Prefix, tokens: Tensor) -> Tensor:
         """See `Decoder.attention`: the mean over layers and heads; the last slot is the line."""
@@ -141,9 +141,9 @@ class GPT2Decoder(Decoder):
     def _scale(self) -> float:
         return 1 / math.sqrt(self.dims.width // self.dims.heads)
 
-    def _run(self, prefix: Prefix, tokens: Tensor, look: Look) -> Tensor:
-        """What the blocks make of the line, all steps at once: (batch, time, width)."""
-        slots, known = self._slots(prefix)
+    def _run(self, prefix: Prefix, tokens: Tensor, look: Look, lines: int = 1) -> Tensor:
+        """What the blocks make of the lines, all steps at once: (batch × lines, time, width)."""
+        slots, known = (part.repeat_interleave(lines, 0) for part in self._slots(prefix))
         x = self.transformer.drop(torch.cat([slots, self._words(tokens, tokens.new_zeros(len(tokens)))], 1))
         mask = _causal_mask(known, tokens.shape[1])
         for block in self.transformer.h:

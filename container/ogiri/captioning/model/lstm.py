@@ -91,12 +91,14 @@ class LSTMDecoder(Decoder):
         self.register_buffer("control_start", torch.from_numpy(control_starts()), persistent=False)
         self._initialise()
 
-    def forward(self, prefix: Prefix, tokens: Tensor) -> Tensor:
+    def forward(self, prefix: Prefix, tokens: Tensor, lines: int = 1) -> Tensor:
         """See `Decoder.forward`."""
         values, mask, context = self._memory(prefix)
+        context = context.repeat_interleave(lines, 0)
         start = self._start(context)
         steps = self._run(start, context, tokens)
-        seen = self._attend(steps, self.key(values), values, mask)
+        of_prefix = steps.reshape(len(values), -1, steps.shape[2])  # all lines of a prefix look at one memory
+        seen = self._attend(of_prefix, self.key(values), values, mask).reshape(steps.shape)
         state = _layers(start, slice(self.dims.layers, None))
         after, _ = self.sights(self.embedding_dropout(torch.cat([steps, seen], -1)), state)
         return self._logits(steps, seen, after)

@@ -173,17 +173,19 @@ def collate(
     )
 
 
-def batch_as_served(examples: Examples, pictures: npt.NDArray[np.int64], lines: int = 1) -> Batch:
-    """Each picture `lines` times with all that is known of it, and no line yet: `lines` of the batch are pictures."""
-    nothing, repeated = torch.zeros(0), np.repeat(pictures, lines)
+def batch_as_served(
+    examples: Examples, pictures: npt.NDArray[np.int64], rng: np.random.Generator | None = None
+) -> Batch:
+    """Each picture, or with `rng` one of its variants, with all that is known of it, and no line yet."""
+    nothing = torch.zeros(0)
     return Batch(
-        pictures=examples.picture_batch(pictures),
-        row_picture=torch.arange(len(pictures)).repeat_interleave(lines),
-        prefix=as_prefix([examples.conditions[picture] for picture in repeated.tolist()]),
+        pictures=examples.picture_batch(pictures, rng),
+        row_picture=torch.arange(len(pictures)),
+        prefix=as_prefix([examples.conditions[picture] for picture in pictures.tolist()]),
         tokens=nothing,
         targets=nothing,
         weights=nothing,
-        lines=repeated,
+        lines=pictures,
     )
 
 

@@ -71,23 +71,37 @@ class SelfCritical:
         rng = np.random.default_rng([hp.seed, progress.epoch])
         torch.manual_seed(int(rng.integers(2**62)))
         order = picture_batches(len(work.train.rows), hp.batch_size, rng)
-        model.train(True)
+        model.train(False)
         mean = Mean("train_reward")
         for pictures in batches_of_epoch(order, work, progress, mean):
             with autocast(hp.precision, work.device):
-                loss = self.loss(model, work.train, pictures, work.device)
+                loss = self.loss(model, work.train, pictures, work.device, rng)
             stage.step(loss.value)
             progress.steps += 1
             mean.add(loss.reward, len(pictures))
         return {"train_reward": mean.value, "pictures_per_second": mean.per_second, "epoch_seconds": mean.seconds}
 
-    def loss(self, model: Model, examples: Examples, pictures: npt.NDArray[np.int64], device: torch.device) -> Loss:
-        """The loss whose gradient raises the reward of lines for some pictures, (batch,) indices into `examples`."""
-        with torch.no_grad():
-            prefix = model.prefix(batch_as_served(examples, pictures), device)
-            drawn = draw(model.decoder, prefix, DRAWN_LINES, self._tokenizer, self._max_tokens)
+    def loss(
+        self,
+        model: Model,
+        examples: Examples,
+        pictures: npt.NDArray[np.int64],
+        device: torch.device,
+        rng: np.random.Generator | None = None,
+    ) -> Loss:
+        """The loss whose gradient raises the reward of lines.
+
+        Args:
+            model: without dropout: lines are drawn from, and their gradient is taken of, the one that will be served.
+            examples: of the training side.
+            pictures: (batch,) indices into `examples`.
+            device: of the model.
+            rng: draws among the variants of each picture; None = the picture itself.
+        """
+        prefix = model.prefix(batch_as_served(examples, pictures, rng), device)
+        drawn = draw(model.decoder, prefix, DRAWN_LINES, self._tokenizer, self._max_tokens)
         rewards = self.rewards(pictures, drawn)
-        logits = model.decoder(model.prefix(batch_as_served(examples, pictures, DRAWN_LINES), device), drawn.tokens)
+        logits = model.decoder(prefix, drawn.tokens, DRAWN_LINES)
         known = drawn.targets != IGNORED
         chosen = functional.log_softmax(logits[known].float(), -1).gather(-1, drawn.targets[known][:, None])[:, 0]
         weight = advantages(rewards).reshape(-1, 1).to(device).expand_as(drawn.targets)[known]
