@@ -82,6 +82,13 @@ def test_a_step_runs_nothing_that_reads_the_prefix(graphs: tuple[Path, Path]):
     assert [value.name for value in shipped.output] == [value.name for value in plain.output]
 
 
+def test_a_step_copies_no_state_that_stays_as_it_is(decoder: Decoder, graphs: tuple[Path, Path]):
+    constants = {spec.name for spec in decoder.state_specs if spec.constant and spec.growing is not None}
+    readers = {node.op_type for node in onnx.load(graphs[1]).graph.node if set(node.input) & constants}
+    assert not readers & {"Concat", "Pad", "Transpose"}
+    assert bool(readers) == bool(constants)
+
+
 def test_weights_are_there_once(graphs: tuple[Path, Path]):
     plain, shipped = (graph.stat().st_size for graph in graphs)
     assert shipped < 1.2 * plain

@@ -9,6 +9,7 @@ time with the same weights.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -81,8 +82,8 @@ class LSTMDecoder(Decoder):
         self.embedding_dropout = nn.Dropout(dims.embedding_dropout)
         self.output_dropout = nn.Dropout(dims.output_dropout)
         self.state_specs = (
-            StateSpec("keys", (0, width), growing=1, constant=True),
-            StateSpec("values", (0, width), growing=1, constant=True),
+            StateSpec("keys", (dims.heads, width // dims.heads, 0), growing=3, constant=True),
+            StateSpec("values", (dims.heads, 0, width // dims.heads), growing=2, constant=True),
             StateSpec("mask", (0,), growing=1, constant=True, padding=MASKED),
             StateSpec("context", (width,), constant=True),
             StateSpec("hidden", (dims.layers + 1, width)),
@@ -104,23 +105,30 @@ class LSTMDecoder(Decoder):
         return self._logits(steps, seen, after)
 
     def advance(self, tokens: Tensor, prefix: Prefix, state: State) -> tuple[Tensor, State]:
-        """See `Decoder.advance`."""
-        new_values, new_mask, new_context = self._memory(prefix)
-        keys = torch.cat([state["keys"], self.key(new_values)], 1)
-        values = torch.cat([state["values"], new_values], 1)
-        mask = torch.cat([state["mask"], new_mask], 1)
+        """See `Decoder.advance`.
+
+        The attention looks at what the state holds and at what the prefix brings one after the other, so that a step,
+        which brings nothing, copies no keys and values.
+        """
+        values, mask, new_context = self._memory(prefix)
+        keys, values = self._keys(values), self._heads(values)
         context = state["context"] + new_context
         start = self._start(new_context)  # zeros when the prefix is empty
-        hidden, cell = state["hidden"] + start[0], state["cell"] + start[1]
+        hidden, cell = ((state[name] + part).split(1, 1) for name, part in zip(_MOVING, start, strict=True))
         words, layers = self._embed(tokens) + context[:, None], self.dims.layers
-        first = _step(self.words, words, hidden[:, :layers], cell[:, :layers])
-        top = first[0][:, -1:]
-        seen = self._attend(top, keys, values, mask)
-        second = _step(self.sights, torch.cat([top, seen], -1), hidden[:, layers:], cell[:, layers:])
-        hidden, cell = (torch.cat(both, 1) for both in zip(first, second, strict=True))
-        logits = self._logits(top, seen, second[0])
-        after = {"keys": keys, "values": values, "mask": mask, "context": context, "hidden": hidden, "cell": cell}
-        return logits, after
+        first = _step(self.words, words, hidden[:layers], cell[:layers])
+        top = first[0][-1]
+        seen = self._look(top, (state["keys"], state["values"], state["mask"]), (keys, values, mask))
+        second = _step(self.sights, torch.cat([top, seen], -1), hidden[layers:], cell[layers:])
+        after = {
+            "keys": torch.cat([state["keys"], keys], 3),
+            "values": torch.cat([state["values"], values], 2),
+            "mask": torch.cat([state["mask"], mask], 1),
+            "context": context,
+            "hidden": torch.cat([*first[0], *second[0]], 1),
+            "cell": torch.cat([*first[1], *second[1]], 1),
+        }
+        return self._logits(top, seen, second[0][-1]), after
 
     def attention(self, prefix: Prefix, tokens: Tensor) -> Tensor:
         """See `Decoder.attention`: the mean over the heads; the last slot is the empty one."""
@@ -201,8 +209,26 @@ class LSTMDecoder(Decoder):
         seen = functional.scaled_dot_product_attention(query, keys, values, attn_mask=mask.to(query.dtype))
         return seen.transpose(1, 2).flatten(2)
 
+    def _look(self, step: Tensor, *memories: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+        """`_attend` of a single step (batch, 1, width) over several memories, each keys, values and mask."""
+        query = self.query(step).reshape(-1, self.dims.heads, 1, self.dims.width // self.dims.heads)
+        scores = [query @ keys + mask[:, None, None] for keys, _, mask in memories]
+        shares = torch.cat([query[..., :1] * 0, *scores], -1).softmax(-1)  # the empty slot first
+        seen, begin = torch.zeros(()), 1
+        for _, values, mask in memories:
+            end = begin + mask.shape[1]
+            seen, begin = seen + shares[..., begin:end] @ values, end
+        return seen.reshape(-1, 1, self.dims.width)
+
+    def _keys(self, values: Tensor) -> Tensor:
+        """Slots (batch, slots, width) → what `_look` multiplies by, (batch, heads, width of a head, slots)."""
+        scale = 1 / math.sqrt(self.dims.width // self.dims.heads)
+        return self._heads(self.key(values) * scale).transpose(2, 3)
+
     def _heads(self, x: Tensor) -> Tensor:
-        return x.reshape(x.shape[0], x.shape[1], self.dims.heads, -1).transpose(1, 2)
+        """(batch, slots, width) → (batch, heads, slots, width of a head); there may be no slots."""
+        heads = self.dims.heads
+        return x.reshape(*x.shape[:2], heads, self.dims.width // heads).transpose(1, 2)
 
     def _logits(self, steps: Tensor, seen: Tensor, after: Tensor) -> Tensor:
         merged = torch.tanh(self.merge(self.embedding_dropout(torch.cat([steps, after, seen], -1))))
@@ -217,6 +243,7 @@ class LSTMDecoder(Decoder):
             self.label_position.add_(torch.randn_like(self.label_position), alpha=0.5)
 
 
+_MOVING = ("hidden", "cell")  # from step to step
 _LSTM_WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
@@ -226,18 +253,25 @@ def _layers(state: tuple[Tensor, Tensor], which: slice) -> tuple[Tensor, Tensor]
     return hidden, cell
 
 
-def _step(lstm: nn.LSTM, x: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
-    """`nn.LSTM` for one step, spelled out so that its weights are plain matrices in the exported graph."""
+def _step(
+    lstm: nn.LSTM, x: Tensor, hidden: Sequence[Tensor], cell: Sequence[Tensor]
+) -> tuple[list[Tensor], list[Tensor]]:
+    """`nn.LSTM` for one step, spelled out so that its weights are one plain matrix a layer in the exported graph.
+
+    Args:
+        lstm: whose weights are taken.
+        x: (batch, 1, width).
+        hidden, cell: of each layer, (batch, 1, width).
+    """
     hiddens, cells = [], []
-    for layer in range(lstm.num_layers):
+    for layer, (h, c) in enumerate(zip(hidden, cell, strict=True)):
         w_ih, w_hh, b_ih, b_hh = (getattr(lstm, f"{n}_l{layer}") for n in _LSTM_WEIGHTS)
-        gates = functional.linear(x, w_ih, b_ih + b_hh) + functional.linear(hidden[:, layer : layer + 1], w_hh)
-        i, f, g, o = gates.chunk(4, -1)
-        c = torch.sigmoid(f) * cell[:, layer : layer + 1] + torch.sigmoid(i) * torch.tanh(g)
-        x = torch.sigmoid(o) * torch.tanh(c)
+        gates = functional.linear(torch.cat([x, h], -1), torch.cat([w_ih, w_hh], 1), b_ih + b_hh)
+        i, f, g, o = gates.split(lstm.hidden_size, -1)
+        cells.append(torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g))
+        x = torch.sigmoid(o) * torch.tanh(cells[-1])
         hiddens.append(x)
-        cells.append(c)
-    return torch.cat(hiddens, 1), torch.cat(cells, 1)
+    return hiddens, cells
 
 
 def _mean(slots: Tensor, weight: Tensor) -> Tensor:

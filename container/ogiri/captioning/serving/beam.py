@@ -7,7 +7,7 @@ import numpy as np
 from ogiri.captioning.serving import ranking, sampling
 from ogiri.captioning.serving.line import Caption, Line, Rules
 from ogiri.captioning.serving.parameters import Parameters
-from ogiri.captioning.serving.sampling import Doubles, Floats
+from ogiri.captioning.serving.sampling import Doubles, Floats, Logits
 from ogiri.captioning.serving.search import Move
 
 LENGTH_EXPONENT = 0.8
@@ -42,10 +42,10 @@ class BeamSearch:
         """See `Search.width`."""
         return self._width
 
-    def advance(self, logits: Floats) -> Move:
+    def advance(self, logits: Logits) -> Move:
         """See `Search.advance`."""
-        raw = logits - sampling.log_normalisers(logits)[:, None].astype(np.float32)
-        guide = self._guide(logits, raw)
+        raw = logits.values - logits.normalisers[:, None].astype(np.float32)
+        guide = self._guide(logits.values, raw)
         for row, line in enumerate(self._lines):
             forbidden = self._rules.forbidden(line)
             if not forbidden[self._rules.end]:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from ogiri.captioning.model.conditioning import Conditions, stack_conditions
 from ogiri.captioning.serving.interface import CaptionEngine
+from ogiri.captioning.serving.sampling import Logits
 from ogiri.captioning.serving.search import Move, Stepped
 
 
@@ -108,7 +109,7 @@ class Decoding:
             for row, token in zip(one.rows, one.tokens, strict=True):
                 tokens[row] = token
         try:
-            logits = self._slab.step(tokens)
+            logits = Logits.of(self._slab.step(tokens))
         except Exception as error:
             ended += [Ended(one.task, error) for one in self._running]
             self._running.clear()
@@ -117,9 +118,9 @@ class Decoding:
         self.steps += 1
         self.row_steps += self._slab.rows
         freed: list[int] = []
-        for one, of_rows in [(one, logits[one.rows]) for one in self._running]:
+        for one in list(self._running):
             try:
-                move = one.stepped.advance(of_rows)
+                move = one.stepped.advance(logits.take(one.rows))
             except Exception as error:
                 freed += one.rows
                 self._running.remove(one)
@@ -143,7 +144,7 @@ class Decoding:
             first = self._slab.rows
             try:
                 known = self._engine.known(start.maps, stack_conditions([start.conditions]))
-                move = start.stepped.advance(self._slab.prefill(first, known, self._bos))
+                move = start.stepped.advance(Logits.of(self._slab.prefill(first, known, self._bos)).take([0]))
             except Exception as error:
                 self._slab.cut(first)
                 ended.append(Ended(task, error))

@@ -122,7 +122,8 @@ class Engine:
             "label_pieces": np.zeros((rows, 0, 0), np.int64),
             **{name: np.zeros((rows, 0), np.int64) for name in ("label_confidence", "text_pieces", "controls")},
         }
-        return self._run(tokens, nothing, state)
+        logits, after = self._run(tokens, nothing, state)
+        return logits, after | {entry.name: state[entry.name] for entry in self._entries if entry.constant}
 
     def slab(self, tokens: int, known: int = 0) -> Slab:
         """Memory for lines that are stepped together.

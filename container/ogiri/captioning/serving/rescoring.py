@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ogiri.captioning.serving import sampling
-from ogiri.captioning.serving.sampling import Floats
+from ogiri.captioning.serving.sampling import Logits
 from ogiri.captioning.serving.search import Move
 
 
@@ -22,14 +21,13 @@ class Rescoring:
         """See `search.Stepped.width`."""
         return len(self._live)
 
-    def advance(self, logits: Floats) -> Move:
+    def advance(self, logits: Logits) -> Move:
         """See `search.Stepped.advance`."""
-        normalisers = sampling.log_normalisers(logits)
         move, live = Move([], []), []
         for position, line in enumerate(self._live):
             row = min(position, len(logits) - 1)  # at first there is one row for all
             token = (*line, self._end)[self._step]
-            self._log_probabilities[line] += float(logits[row, token] - normalisers[row])
+            self._log_probabilities[line] += float(logits.values[row, token] - logits.normalisers[row])
             if self._step < len(line):
                 live.append(line)
                 move.rows.append(row)

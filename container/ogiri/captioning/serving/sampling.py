@@ -1,11 +1,13 @@
-"""From one row of logits to a token. Pure functions; nothing here knows of text.
+"""From one row of logits to a token; nothing here knows of text.
 
-A row is float32 (vocabulary,); what must not come is -inf.
+A row is float32 (vocabulary,); what must not come is -inf. What is asked of every row is found for all rows of a step
+at once (`Logits`): one by one, that would take as long as the decoder itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -19,8 +21,55 @@ NOTHING = -1
 
 _BLOCK = 32  # tokens whose maximum stands for them while the best are looked for
 _FIRST_LOOK = 128  # how many of the best are looked at, before all are, when top_p is asked for without top_k
+_FAVOURITES = 96  # of a row, at least: enough for a top_k of 50 where some of them must not come
 _BIN_SHIFT = 19  # leaves the exponent of a float32 and 4 bits of its fraction: weights in a bin differ by 6 % at most
 _SHARPEST = 1e-3  # temperatures below are as good as 0, and overflow
+
+
+@dataclass(frozen=True)
+class Logits:
+    """Rows of logits, and what every way of choosing asks of them.
+
+    Attributes:
+        values: (rows, vocabulary).
+        normalisers: (rows,) see `log_normalisers`; NaN where the row is none.
+        favourites: of each row, its best tokens in the order of their numbers.
+        floors: (rows,) no token but the favourites has a logit as high as this.
+    """
+
+    values: Floats
+    normalisers: Doubles
+    favourites: Sequence[Ints]
+    floors: Floats
+
+    @classmethod
+    def of(cls, values: Floats) -> Logits:
+        """The logits of a step, (rows, vocabulary)."""
+        rows, vocabulary = values.shape
+        normalisers, blocks = _log_sums(values), vocabulary // _BLOCK
+        floors = np.full(rows, -np.inf, np.float32)
+        if blocks > _FAVOURITES:
+            maxima = values[:, : blocks * _BLOCK].reshape(rows, _BLOCK, blocks).max(axis=1)
+            place = blocks - _FAVOURITES
+            floors = np.ascontiguousarray(np.partition(maxima, place, axis=1)[:, place])
+        places = np.flatnonzero(values >= floors[:, None])
+        bounds = np.searchsorted(places, np.arange(1, rows) * vocabulary)
+        favourites = [part - row * vocabulary for row, part in enumerate(np.split(places, bounds))]
+        return cls(values, normalisers, favourites, floors)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def take(self, rows: Sequence[int]) -> Logits:
+        """Some rows, copied.
+
+        Raises:
+            FloatingPointError: as `log_normalisers`.
+        """
+        _check(self.normalisers[rows])
+        return Logits(
+            self.values[rows], self.normalisers[rows], [self.favourites[row] for row in rows], self.floors[rows]
+        )
 
 
 def log_normalisers(logits: Floats) -> Doubles:
@@ -29,12 +78,22 @@ def log_normalisers(logits: Floats) -> Doubles:
     Raises:
         FloatingPointError: a row has NaN, or nothing finite: the model is broken.
     """
-    best = logits.max(axis=1)
-    if not np.isfinite(best).all():
-        raise FloatingPointError("the decoder gave logits that are no numbers")
-    total = np.exp(logits - best[:, None]).sum(axis=1, dtype=np.float64)
-    normalisers: Doubles = best + np.log(total)
+    normalisers = _log_sums(logits)
+    _check(normalisers)
     return normalisers
+
+
+def _log_sums(logits: Floats) -> Doubles:
+    with np.errstate(invalid="ignore"):
+        best = logits.max(axis=1)
+        total = np.exp(logits - best[:, None]).sum(axis=1, dtype=np.float64)
+        sums: Doubles = best + np.log(total)
+    return sums
+
+
+def _check(normalisers: Doubles) -> None:
+    if not np.isfinite(normalisers).all():
+        raise FloatingPointError("the decoder gave logits that are no numbers")
 
 
 def penalise(scores: Floats, tokens: Sequence[int], penalty: float) -> None:
@@ -46,7 +105,15 @@ def penalise(scores: Floats, tokens: Sequence[int], penalty: float) -> None:
     scores[written] = np.where(values > 0, values / penalty, values * penalty)
 
 
-def pick(scores: Floats, temperature: float, top_k: int, top_p: float, draw: float) -> int:
+def pick(
+    scores: Floats,
+    temperature: float,
+    top_k: int,
+    top_p: float,
+    draw: float,
+    favourites: Ints | None = None,
+    floor: float = np.inf,
+) -> int:
     """One token.
 
     Args:
@@ -56,6 +123,8 @@ def pick(scores: Floats, temperature: float, top_k: int, top_p: float, draw: flo
         top_p: of these only the smallest set that holds this share of their probability; the token that crosses the
             share still belongs to it (Holtzman et al. 2020, arXiv:1904.09751).
         draw: uniform in [0, 1): which of them comes.
+        favourites: some tokens, to look at first.
+        floor: what no score of another token reaches.
 
     Returns:
         The token, or `NOTHING`.
@@ -66,7 +135,7 @@ def pick(scores: Floats, temperature: float, top_k: int, top_p: float, draw: flo
     if temperature == 0 or top_k == 1:
         return best
     if 0 < top_k < scores.size:
-        order = top(scores, top_k)
+        order = _best_of(favourites, floor, scores, top_k) if favourites is not None else top(scores, top_k)
         cumulative = np.cumsum(_weights(scores[order], scores[best], temperature), dtype=np.float64)
         return _draw(order, cumulative, top_p * float(cumulative[-1]), draw)
     weights = _weights(scores, scores[best], temperature)
@@ -93,6 +162,15 @@ def top(scores: Floats | Doubles, count: int) -> Ints:
         tokens = np.flatnonzero(scores >= np.partition(maxima, blocks - count)[blocks - count])
         return tokens[np.argsort(-scores[tokens])[:count]]
     return np.argsort(-scores)[:count]
+
+
+def _best_of(favourites: Ints, floor: float, scores: Floats, count: int) -> Ints:
+    """As `top`, found among the favourites where enough of them are still above all others."""
+    above = scores[favourites]
+    known = above >= floor
+    if np.count_nonzero(known) < count:
+        return top(scores, count)
+    return favourites[known][np.argsort(-above[known])[:count]]
 
 
 def _nucleus(weights: Floats, share: float) -> Ints:

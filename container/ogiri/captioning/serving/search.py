@@ -15,7 +15,7 @@ import numpy as np
 from ogiri.captioning.serving import ranking, sampling
 from ogiri.captioning.serving.line import Caption, Line, Rules
 from ogiri.captioning.serving.parameters import Parameters
-from ogiri.captioning.serving.sampling import Floats
+from ogiri.captioning.serving.sampling import Logits
 
 SEED_BITS = 63
 
@@ -45,8 +45,8 @@ class Stepped(Protocol):
     def width(self) -> int:
         """How many rows it may have from now on, at most."""
 
-    def advance(self, logits: Floats) -> Move:
-        """Go on by a token. Args: logits: (rows, vocabulary); one row at first, then those of the last move."""
+    def advance(self, logits: Logits) -> Move:
+        """Go on by a token. Args: logits: one row at first, then those of the last move."""
 
 
 class Search(Stepped, Protocol):
@@ -96,15 +96,14 @@ class Sampling:
         """See `Search.width`."""
         return len(self._live)
 
-    def advance(self, logits: Floats) -> Move:
+    def advance(self, logits: Logits) -> Move:
         """See `Search.advance`."""
-        normalisers = sampling.log_normalisers(logits)
         move, live = Move([], []), []
         for position, candidate in enumerate(self._live):
             row = min(position, len(logits) - 1)  # at first there is one row for all
             line = self._lines[candidate]
-            token = self._choose(line, logits[row], self._draws[candidate])
-            log_probability = float(logits[row, token] - normalisers[row])
+            token = self._choose(line, logits, row, self._draws[candidate])
+            log_probability = float(logits.values[row, token] - logits.normalisers[row])
             if token == self._rules.end:
                 self._captions[candidate] = self._rules.caption(line, log_probability)
                 continue
@@ -142,13 +141,14 @@ class Sampling:
         measure = ranking.measure(self._parameters.ranking, self.unconditional)
         return ranking.best(self.pool(), self._parameters.num_candidates, measure)
 
-    def _choose(self, line: Line, logits: Floats, draws: np.random.Generator) -> int:
+    def _choose(self, line: Line, logits: Logits, row: int, draws: np.random.Generator) -> int:
         """The next token; the end token where nothing else is left."""
-        p, scores = self._parameters, logits.copy()
+        p, scores = self._parameters, logits.values[row].copy()
         sampling.penalise(scores, line.tokens, p.repetition_penalty)
         scores[self._rules.forbidden(line)] = -np.inf
+        known = logits.favourites[row], float(logits.floors[row])
         while True:
-            token = sampling.pick(scores, p.temperature, p.top_k, p.top_p, draws.random())
+            token = sampling.pick(scores, p.temperature, p.top_k, p.top_p, draws.random(), *known)
             if token == sampling.NOTHING:
                 return self._rules.end
             if token == self._rules.end or self._rules.allows(line, token):

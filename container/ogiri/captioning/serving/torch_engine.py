@@ -30,6 +30,7 @@ from ogiri.task import UserError
 Floats = npt.NDArray[np.float32]
 
 GPU = "cuda"
+PROJECTION = "projection.weight"  # of an encoder whose map was made narrower
 _STEPS = "steps"
 _PARTS = ("label_pieces", "label_confidence", "text_pieces", "controls")
 
@@ -146,8 +147,11 @@ def open_torch_engine(folder: Path, settings: Settings, network: Network, device
     except UserError as error:
         raise ValueError(f"manifest.json has preprocessing.encoder {network.encoder!r}: {error}") from error
     decoder = _new_decoder(network)
-    _load(encoder, folder / ENCODER_WEIGHTS)
-    _load(decoder, folder / DECODER_WEIGHTS)
+    weights = _read(folder / ENCODER_WEIGHTS)
+    if PROJECTION in weights:
+        encoder.narrow(len(weights[PROJECTION]))
+    _fill(encoder, weights, folder / ENCODER_WEIGHTS)
+    _fill(decoder, _read(folder / DECODER_WEIGHTS), folder / DECODER_WEIGHTS)
     _check_dimensions(decoder.dims, encoder, settings)
     slots = encoder.cells + settings.limits.max_labels + settings.limits.max_text_pieces + len(CONTROLS)
     place = torch.device(device)
@@ -171,12 +175,15 @@ def _new_decoder(network: Network) -> Any:
         raise ValueError(f"manifest.json has decoding.dimensions that make no {network.decoder}: {error}") from error
 
 
-def _load(part: nn.Module, path: Path) -> None:
-    """Fill a part with its weights, all of which must be there."""
+def _read(path: Path) -> dict[str, Tensor]:
     try:
-        weights = safetensors.torch.load_file(path)
+        return safetensors.torch.load_file(path)
     except Exception as error:  # safetensors has an exception of its own, and lets others through
         raise ValueError(f"{path} cannot be read as weights: {error}") from error
+
+
+def _fill(part: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
+    """Give a part its weights, all of which must be there."""
     own = part.state_dict()
     for name in sorted(own.keys() | weights.keys()):
         wanted, found = _shape(own.get(name)), _shape(weights.get(name))

@@ -44,8 +44,8 @@ class RowLSTM(LSTMDecoder):
         values, mask, context = self._memory(prefix)
         used = slice(1, 1 + values.shape[1])
         of_row = {name: part[row : row + 1] for name, part in state.items()}
-        of_row["keys"][:, :, used] = self._parted(self.key(values))
-        of_row["values"][:, :, used] = self._parted(values)
+        of_row["keys"][:, :, used] = self._heads(self.key(values))
+        of_row["values"][:, :, used] = self._heads(values)
         of_row["mask"].fill_(MASKED)
         of_row["mask"][:, :1] = 0
         of_row["mask"][:, used] = mask
@@ -57,11 +57,6 @@ class RowLSTM(LSTMDecoder):
     def advance_rows(self, state: State, taken: Tensor) -> Tensor:
         """See `RowDecoder.advance_rows`."""
         return self._advance(taken[0][:, None], state)
-
-    def _parted(self, slots: Tensor) -> Tensor:
-        """(batch, slots, width) → (batch, heads, slots, width of a head); there may be no slots."""
-        heads = self.dims.heads
-        return slots.reshape(*slots.shape[:2], heads, self.dims.width // heads).transpose(1, 2)
 
     def _advance(self, tokens: Tensor, state: State) -> Tensor:
         words, layers = self._embed(tokens) + state["context"][:, None], self.dims.layers

@@ -30,6 +30,7 @@ def branch_prefix(model: onnx.ModelProto) -> None:
     """
     graph = model.graph
     inner = _prefix_nodes(graph)
+    _give_only_once(graph, inner)
     while True:
         names = {name for node in inner for name in node.output}
         outer = [node for node in graph.node if not any(name in names for name in node.output)]
@@ -68,6 +69,25 @@ def _prefix_nodes(graph: onnx.GraphProto) -> list[NodeProto]:
             of_prefix.update(node.output)
             inner.append(node)
     return inner
+
+
+def _give_only_once(graph: onnx.GraphProto, inner: Sequence[NodeProto]) -> None:
+    """Let an output that is a state with what the prefix brings behind it be that alone, without a copy at each step.
+
+    At prefill it is the same, for the state is empty then; a step brings nothing, and what it gives is of no use.
+    """
+    made_by = {name: node for node in graph.node for name in node.output}
+    brought = {name for node in inner for name in node.output}
+    states = {value.name for value in graph.input}
+    for output in graph.output:
+        node = made_by[output.name]
+        if node.op_type != "Concat" or node.input[0] not in states or set(node.input[1:]) - brought:
+            continue
+        _, part = node.input
+        graph.node.remove(node)
+        for other in graph.node:
+            other.input[:] = [output.name if name == part else name for name in other.input]
+            other.output[:] = [output.name if name == part else name for name in other.output]
 
 
 def _of_empty_prefix(model: onnx.ModelProto, names: Sequence[str]) -> dict[str, Array]:
