@@ -261,7 +261,8 @@ def _step(
     Args:
         lstm: whose weights are taken.
         x: (batch, 1, width).
-        hidden, cell: of each layer, (batch, 1, width).
+        hidden: of each layer, (batch, 1, width).
+        cell: the same.
     """
     hiddens, cells = [], []
     for layer, (h, c) in enumerate(zip(hidden, cell, strict=True)):
