@@ -85,16 +85,37 @@ def open_artifact(folder: Path) -> Artifact:
     """Read the manifest and verify every file that it lists. Files that it does not list are never opened.
 
     Raises:
+        ArtifactError: as `read_artifact` and `verify`.
+    """
+    artifact = read_artifact(folder)
+    verify(artifact)
+    return artifact
+
+
+def read_artifact(folder: Path) -> Artifact:
+    """Read the manifest; what the files hold is left to `verify`.
+
+    Raises:
         ArtifactError: no manifest or a malformed one, another format version, or a file that is missing, outside of
-            the folder, or not of the size and SHA-256 stated.
+            the folder, or not of the size stated.
     """
     manifest = _read_manifest(folder / MANIFEST)
-    stated = {_listed(folder, name, entry): entry["sha256"] for name, entry in manifest["files"].items()}
+    for name, entry in manifest["files"].items():
+        _check_listed(folder, name, entry)
+    return Artifact(folder, manifest)
+
+
+def verify(artifact: Artifact) -> None:
+    """Compare every file that the manifest lists with its SHA-256.
+
+    Raises:
+        ArtifactError: a file is another one.
+    """
+    stated = {artifact.folder / name: entry["sha256"] for name, entry in artifact.manifest["files"].items()}
     with ThreadPoolExecutor(max_workers=4) as pool:  # hashing lets go of the interpreter's lock
         for path, digest in zip(stated, pool.map(_sha256, stated), strict=True):
             if digest != stated[path]:
                 raise ArtifactError(f"{path} has SHA-256 {digest}, the manifest says {stated[path]}: {_WAY_OUT}")
-    return Artifact(folder, manifest)
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
@@ -135,8 +156,8 @@ def _check_kinds(path: Path, manifest: Mapping[str, Any]) -> None:
             raise ArtifactError(f"{path} has {key} {manifest[key]!r}, it must be {words}: {_WAY_OUT}")
 
 
-def _listed(folder: Path, name: str, entry: Any) -> Path:
-    """The path of a file of the manifest, if it lies in the folder and has the size stated."""
+def _check_listed(folder: Path, name: str, entry: Any) -> None:
+    """See that a file of the manifest lies in the folder and has the size stated."""
     pure = PurePosixPath(name)
     plain = pure.as_posix() == name and not pure.is_absolute() and ".." not in pure.parts
     if not plain or name in ("", ".", MANIFEST) or any(c == "\\" or ord(c) < 32 for c in name):
@@ -153,7 +174,6 @@ def _listed(folder: Path, name: str, entry: Any) -> Path:
     size = path.stat().st_size
     if size != entry["bytes"]:
         raise ArtifactError(f"{path} has {size} bytes, the manifest says {entry['bytes']}: {_WAY_OUT}")
-    return path
 
 
 def _is_entry(entry: Any) -> bool:
@@ -189,7 +209,7 @@ def write_manifest(folder: Path, fields: Mapping[str, Any]) -> None:
     for name, file in _files(folder).items():
         entry = {"bytes": file.stat().st_size, "sha256": _sha256(file)}
         if name != MANIFEST:
-            _listed(folder, name, entry)
+            _check_listed(folder, name, entry)
             manifest["files"][name] = entry
     temporary = folder / f".{MANIFEST}.tmp"
     temporary.write_text(json.dumps(manifest, ensure_ascii=False, indent=2, allow_nan=False) + "\n", encoding="utf-8")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +55,11 @@ class Engine:
         """
         self._entries = tuple(state)
         resident = resident_bytes()
-        self._decoder = open_session(decoder, threads or _threads(decoder))
         encoder_threads = threads or _threads(encoder)
-        self._encoder = None if encoder is None else open_session(encoder, encoder_threads)
+        with ThreadPoolExecutor(1, "load") as pool:  # each is read and laid out by one thread
+            beside = None if encoder is None else pool.submit(open_session, encoder, encoder_threads)
+            self._decoder = open_session(decoder, threads or _threads(decoder))
+        self._encoder = None if beside is None else beside.result()
         self._encoding = threading.BoundedSemaphore(max(1, available_processors() // encoder_threads))
         return_freed_memory()
         file_bytes = sum(path.stat().st_size for path in (decoder, encoder) if path is not None)

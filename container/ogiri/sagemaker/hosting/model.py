@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from ogiri.artifact import open_artifact
+from ogiri.artifact import read_artifact, verify
 from ogiri.task import Predictor, RequestError, load_predictor
 
 
@@ -43,11 +44,21 @@ class ModelHost:
 
 
 def read_model(folder: Path) -> Predictor:
-    """The predictor of the artifact in `folder`.
+    """The predictor of the artifact in `folder`, whose files are verified while they are loaded.
 
     Raises:
         ArtifactError: what lies there is no artifact, or a damaged one.
         ValueError: this image does not know its task.
     """
-    artifact = open_artifact(folder)
-    return load_predictor(artifact.task, artifact)
+    artifact = read_artifact(folder)
+    with ThreadPoolExecutor(1, "verify") as pool:
+        verified = pool.submit(verify, artifact)
+        try:
+            predictor = load_predictor(artifact.task, artifact)
+        except Exception:
+            verified.result()  # a damaged file explains what failed better than whoever stumbled over it
+            raise
+    if verified.exception() is not None:
+        predictor.close()
+    verified.result()
+    return predictor
