@@ -58,6 +58,7 @@ def once(contender: Contender, base: Path, shape: str, seconds: float, tokens: i
     """One start; tokens: of the lines, None = as many as the model likes."""
     document = requested.document(requested.picture(requested.PICTURE_BYTES), tokens)
     with started(contender, base, shape) as server:
+        ready_bytes = server.resident_bytes()
         began = time.monotonic()
         server.ask(document)
         line = server.seconds + time.monotonic() - began
@@ -68,6 +69,7 @@ def once(contender: Contender, base: Path, shape: str, seconds: float, tokens: i
             "line s": line,
             "ms a line p50": 1000 * percentile(asked.seconds, 0.5),
             "ms a line p95": 1000 * percentile(asked.seconds, 0.95),
+            "ready MB": ready_bytes / 1e6,
             "memory MB": server.resident_bytes() / 1e6,
             "files MB": files_bytes(base, contender.model) / 1e6,
             "processes": len(processes),
@@ -82,12 +84,12 @@ def files_bytes(base: Path, model: str) -> int:
 
 
 def rows(found: Mapping[tuple[str, str], Sequence[Mapping[str, float]]]) -> list[dict[str, Any]]:
-    """A row for each model and contender: medians, and the memory beyond the files."""
+    """A row for each model and contender: medians, and the memory beyond the files when ready and after the lines."""
     table = []
     for (shape, name), runs in found.items():
         middle = {key: statistics.median(run[key] for run in runs) for key in runs[0]}
-        beyond = middle["memory MB"] - middle["files MB"]
-        table.append({"model": shape, "contender": name, **middle, "beyond the files MB": beyond})
+        beyond = {f"{when} beyond the files": middle[when] - middle["files MB"] for when in ("ready MB", "memory MB")}
+        table.append({"model": shape, "contender": name, **middle, **beyond})
     return table
 
 

@@ -57,6 +57,28 @@ def test_tickets_from_many_threads_all_get_their_lines(captioner: Captioner, map
     batcher.close()
 
 
+def test_it_rests_at_once_where_it_is_told_to(captioner: Captioner, maps: np.ndarray, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("ogiri.captioning.serving.batcher.REST_SECONDS", 10 * SECONDS)
+    rested = threading.Event()
+
+    class Resting(Decoding):
+        def rest(self) -> None:
+            assert not self.tasks
+            rested.set()
+
+    batcher = Batcher(lambda: Resting(captioner.engine, captioner.tokenizer.bos, captioner.max_tokens + 1))
+    for _ in range(2):  # beside a line, and while it waits
+        one = ticket(captioner, maps)
+        batcher.submit(one)
+        batcher.rest()
+        assert one.wait(SECONDS) is None
+        assert rested.wait(SECONDS)
+        rested.clear()
+    batcher.rest()
+    assert rested.wait(SECONDS)
+    batcher.close()
+
+
 def test_a_ticket_that_is_given_up_is_told_nothing_more(captioner: Captioner, maps: np.ndarray):
     batcher, one, other = Batcher(captioner.decoding), ticket(captioner, maps), ticket(captioner, maps)
     one.give_up()

@@ -61,7 +61,7 @@ class Batcher:
         """Args: decoding: makes the batch, which only the thread uses and holds."""
         self._condition = threading.Condition()
         self._arrived: list[Ticket] = []
-        self._closing = False
+        self._closing = self._resting = False
         self._steps = self._tokens = self._pictures = 0
         self._busy_since: float | None = None  # the last step, or the arrival of the first ticket after none
         self._thread = threading.Thread(target=self._run, args=(decoding,), name="decode", daemon=True)
@@ -88,6 +88,12 @@ class Batcher:
         since = self._busy_since
         return 0.0 if since is None else time.monotonic() - since
 
+    def rest(self) -> None:
+        """Give memory back as soon as nothing is written, without waiting for `REST_SECONDS`."""
+        with self._condition:
+            self._resting = True
+            self._condition.notify()
+
     def close(self) -> None:
         """End the thread once all tickets have their lines."""
         with self._condition:
@@ -101,7 +107,8 @@ class Batcher:
             with self._condition:
                 while not (self._arrived or running or self._closing):
                     self._busy_since = None
-                    if not self._condition.wait(REST_SECONDS):
+                    if self._resting or not self._condition.wait(REST_SECONDS):
+                        self._resting = False
                         decoding.rest()
                 self._busy_since = time.monotonic()
                 arrived, self._arrived = self._arrived, []

@@ -148,6 +148,7 @@ class CaptionPredictor:
         request = CaptionRequest(grey, (), "", Parameters(seed=0, max_length=WARM_UP_CHARACTERS))
         for _ in self.submit(request, Deadline.after(WARM_UP_SECONDS), lambda: False):
             pass
+        self._batcher.rest()
 
     def memory_bytes(self) -> int:
         """See `Predictor.memory_bytes`."""

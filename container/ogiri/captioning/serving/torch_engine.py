@@ -30,7 +30,6 @@ from ogiri.task import UserError
 Floats = npt.NDArray[np.float32]
 
 GPU = "cuda"
-PROJECTION = "projection.weight"  # of an encoder whose map was made narrower
 _STEPS = "steps"
 _PARTS = ("label_pieces", "label_confidence", "text_pieces", "controls")
 
@@ -148,8 +147,7 @@ def open_torch_engine(folder: Path, settings: Settings, network: Network, device
         raise ValueError(f"manifest.json has preprocessing.encoder {network.encoder!r}: {error}") from error
     decoder = _new_decoder(network)
     weights = _read(folder / ENCODER_WEIGHTS)
-    if PROJECTION in weights:
-        encoder.narrow(len(weights[PROJECTION]))
+    encoder.follow(weights)
     _fill(encoder, weights, folder / ENCODER_WEIGHTS)
     _fill(decoder, _read(folder / DECODER_WEIGHTS), folder / DECODER_WEIGHTS)
     _check_dimensions(decoder.dims, encoder, settings)
