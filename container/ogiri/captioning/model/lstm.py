@@ -114,8 +114,11 @@ class LSTMDecoder(Decoder):
         keys, values = self._keys(values), self._heads(values)
         context = state["context"] + new_context
         start = self._start(new_context)  # zeros when the prefix is empty
-        hidden, cell = ((state[name] + part).split(1, 1) for name, part in zip(_MOVING, start, strict=True))
-        words, layers = self._embed(tokens) + context[:, None], self.dims.layers
+        layers, ones = self.dims.layers, [1] * (self.dims.layers + 1)
+        hidden, cell = (
+            (state[name] + part).split_with_sizes(ones, 1) for name, part in zip(_MOVING, start, strict=True)
+        )
+        words = self._embed(tokens) + context[:, None]
         first = _step(self.words, words, hidden[:layers], cell[:layers])
         top = first[0][-1]
         seen = self._look(top, (state["keys"], state["values"], state["mask"]), (keys, values, mask))
@@ -268,7 +271,7 @@ def _step(
     for layer, (h, c) in enumerate(zip(hidden, cell, strict=True)):
         w_ih, w_hh, b_ih, b_hh = (getattr(lstm, f"{n}_l{layer}") for n in _LSTM_WEIGHTS)
         gates = functional.linear(torch.cat([x, h], -1), torch.cat([w_ih, w_hh], 1), b_ih + b_hh)
-        i, f, g, o = gates.split(lstm.hidden_size, -1)
+        i, f, g, o = gates.split_with_sizes([lstm.hidden_size] * 4, -1)
         cells.append(torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g))
         x = torch.sigmoid(o) * torch.tanh(cells[-1])
         hiddens.append(x)
