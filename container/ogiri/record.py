@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 MAX_LINE_BYTES = 1024  # DynamoDB's limit for a sort key
 MAX_NAME_BYTES = 255  # of a file name on the usual file systems
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+_NOT_PLAIN = re.compile(r"[/\\\x00-\x1f]")
 
 
 class RecordError(ValueError):
@@ -82,7 +83,7 @@ def check_image_key(key: object) -> str:
         raise RecordError(f"ImageKey is {key!r}: it must be a file name")
     if _utf8_bytes("ImageKey", key) > MAX_NAME_BYTES:
         raise RecordError(f"ImageKey is {key[:40]!r}…: a file name has at most {MAX_NAME_BYTES} bytes")
-    if key in (".", "..") or any(c in "/\\" or ord(c) < 32 for c in key):
+    if key in (".", "..") or _NOT_PLAIN.search(key):
         raise RecordError(f"ImageKey is {key!r}: it must be a plain file name, without folders")
     return key
 

@@ -3,7 +3,8 @@ import itertools
 import numpy as np
 import pytest
 
-from ogiri.captioning.data.records import Picture, Records, RecordsBuilder
+from ogiri.captioning.data.pictures import Picture
+from ogiri.captioning.data.records import Records, RecordsBuilder
 from ogiri.record import Label, Record
 
 
@@ -92,8 +93,3 @@ def test_no_records_are_records_too():
 
 def test_a_score_beyond_float32_stays_finite():
     assert np.isfinite(build(Record("a.jpg", "x", score=1e125)).scores).all()
-
-
-def test_labels_without_confidence_share_their_memory():
-    records = build(Record("a.jpg", "x", (Label("Dog"),)), Record("b.jpg", "x", (Label("".join(["D", "og"])),)))
-    assert records.pictures[0].labels[0] is records.pictures[1].labels[0]

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from local.aws import embedded_aws
-from ogiri.captioning.data.records import DataError, Picture
+from ogiri.captioning.data.pictures import Picture
+from ogiri.captioning.data.records import DataError
 from ogiri.captioning.data.scan import read_channel, scan
 from ogiri.record import Label
 

@@ -43,6 +43,40 @@ def test_every_text_survives(tokenizer: Tokenizer, text: str):
     assert tokenizer.decode(tokenizer.encode(text)) == text
 
 
+def test_many_texts_are_encoded_as_each_alone(tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("ogiri.captioning.model.tokenizer.ENCODED_AT_ONCE", 4)
+    texts = ["", *LINES, "▁", "a▁b ▁▁ 犬▁", "🍣と👨‍👩‍👧", "  前も 後ろも  ", "\0\uffff", ""]
+    tokens = tokenizer.encode_lines(texts)
+    assert list(tokens) == [tokenizer.encode(text) for text in texts]
+    assert len(tokenizer.encode_lines([])) == 0
+    lower = Tokenizer(tokenizer.model, lower_case=True)
+    assert list(lower.encode_lines(["ABC Dog"])) == [tokenizer.encode("abc dog")]
+
+
+def test_what_tokens_write_is_told_line_by_line(tokenizer: Tokenizer):
+    texts = ["犬も", "", "歩けば棒に"]
+    assert tokenizer.writes(tokenizer.encode_lines(texts), texts)
+    assert not tokenizer.writes(tokenizer.encode_lines(["犬も歩", "", "けば棒に"]), texts)
+    assert not tokenizer.writes(tokenizer.encode_lines(["犬も", "", "歩けば棒"]), texts)
+
+
+def test_of_many_lines_the_tokenizer_is_trained_on_some(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level("INFO")
+    lines = [f"{chr(0x4E00 + n)}と{chr(0x4E00 + n)}" for n in range(300)]
+    whole = train_tokenizer(lines, 700).model
+    assert "of 300 lines" not in caplog.text
+    monkeypatch.setattr("ogiri.captioning.model.tokenizer.MAX_TRAINED_LINES", 100)
+    some = train_tokenizer(lines, 700)
+    assert some.model == train_tokenizer(lines, 700).model != whole
+    assert "the tokenizer is trained on 100 of 300 lines" in caplog.text
+    known = [n for n, line in enumerate(lines) if len(some.encode(line[0])) == 1]
+    assert len(known) == 100
+    assert max(known) > 250  # from everywhere
+    assert all(some.decode(some.encode(line)) == line for line in lines)
+
+
 def test_random_unicode_survives(tokenizer: Tokenizer):
     rng = random.Random(0)
     ranges = [(0, 0x20), (0x20, 0x7F), (0x80, 0x3000), (0x3000, 0x9FFF), (0x1F300, 0x1FA00), (0, 0x110000)]

@@ -8,7 +8,8 @@ from ogiri.captioning.data.duplicates import HASH_BYTES
 from ogiri.captioning.data.features import Broken, PictureArrays
 from ogiri.captioning.data.lines import Dropped
 from ogiri.captioning.data.records import RecordsBuilder
-from ogiri.captioning.training.dataset import Dataset, Part, build_dataset
+from ogiri.captioning.model.controls import ControlEdges
+from ogiri.captioning.training.dataset import Dataset, Part, build_dataset, control_levels
 from ogiri.record import Label, Record
 from ogiri.task import UserError
 from tests.captioning.training.small import PICTURES, hyperparameters, maps, records
@@ -128,6 +129,18 @@ def test_long_lines_are_cut_and_the_log_says_how_many(caplog: pytest.LogCaptureF
     assert dataset.cut_lines == sum(length > 4 for length in lengths) > 0
     assert max(len(line) for line in dataset.train.examples.lines) == 4
     assert f"{dataset.cut_lines} lines of more than max_length=4 tokens were cut" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "edges", [ControlEdges(), ControlEdges((1.0, 2.5, 4.0, 12.0), (9.0, 15.0)), ControlEdges(length=(3.0, 4.0))]
+)
+def test_levels_of_many_lines_are_those_of_each(edges: ControlEdges):
+    scores = np.array([np.nan, -1, 1, 2.4999, 2.5, 12, 1e30], np.float32)
+    characters = np.array([1, 3, 4, 8, 9, 15, 200])
+    found = control_levels(edges, scores, characters)
+    expected = [edges.levels(*pair) for pair in zip(scores.tolist(), characters.tolist(), strict=True)]
+    np.testing.assert_array_equal(found, np.array(expected), strict=True)
+    assert control_levels(edges, scores[:0], characters[:0]).shape == (0, 2)
 
 
 def test_labels_of_unknown_confidence_are_always_kept():

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from ogiri.captioning.model.conditioning import Conditions
+from ogiri.captioning.model.token_lines import TokenLines
 from ogiri.captioning.training.examples import (
     IGNORED,
     Examples,
@@ -33,7 +34,7 @@ def examples() -> Examples:
         rows=np.array([4, 0, 2]),
         conditions=[conditions(1, text=3), conditions(), conditions(2, 3)],
         confidences=[np.array([0.5]), np.zeros(0), np.array([1.0, 0.9])],
-        lines=[[10, 11], [12], [13, 14, 15], [], [16]],
+        lines=TokenLines.of([[10, 11], [12], [13, 14, 15], [], [16]]),
         picture_of=np.array([0, 0, 1, 2, 2]),
         characters=np.array([3, 2, 4, 1, 2]),
         controls=np.array([[1, 1], [0, 2], [5, 3], [0, 0], [2, 1]]),

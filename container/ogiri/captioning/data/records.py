@@ -2,38 +2,24 @@
 
 from __future__ import annotations
 
-import sys
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ogiri.record import Label, Record
+from ogiri.captioning.data.pictures import PictureColumns, Pictures
+from ogiri.record import Record
 from ogiri.task import UserError
 
 _MAX_SCORE = float(np.finfo(np.float32).max)
+_UNKNOWN = float("nan")
 
 
 class DataError(UserError):
     """Training data that cannot be had or used; the message names the thing and the way out."""
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A picture that has at least one line.
-
-    Attributes:
-        key: its file name in the `training` channel.
-        labels: what is to be seen, best first.
-        detected_text: what is written in it, empty when nothing is.
-    """
-
-    key: str
-    labels: tuple[Label, ...] = ()
-    detected_text: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,12 +28,12 @@ class Records:
 
     Attributes:
         pictures: sorted by key.
-        picture_of: int32 (records,), index into `pictures`.
+        picture_of: int32 (records,), index into `pictures`; never less than the one before.
         lines: str (records,).
         scores: float32 (records,), NaN = unknown.
     """
 
-    pictures: tuple[Picture, ...]
+    pictures: Pictures
     picture_of: NDArray[np.int32]
     lines: list[str]
     scores: NDArray[np.float32]
@@ -80,9 +66,9 @@ class Records:
         kept = np.flatnonzero(wanted)
         chosen, picture_of = np.unique(self.picture_of[kept], return_inverse=True)
         return Records(
-            tuple(self.pictures[index] for index in chosen),
+            self.pictures.take(chosen),
             picture_of.reshape(-1).astype(np.int32),
-            [self.lines[index] for index in kept],
+            [self.lines[index] for index in kept.tolist()],
             self.scores[kept],
         )
 
@@ -92,66 +78,125 @@ class RecordsBuilder:
 
     What many records say of one picture is taken from the first of them, by line, that says anything. Of two records
     with the same picture and line (a table has none, files may) the better score counts.
+
+    Attributes:
+        names: each name of a label that was seen, and its number.
     """
 
     def __init__(self) -> None:
+        self.names: dict[str, int] = {}
         self._index: dict[str, int] = {}
-        self._pictures: list[Picture] = []
+        self._keys: list[str] = []
+        self._texts: list[str] = []
         self._label_lines: list[str] = []  # the line of the record that gave each picture its labels …
         self._text_lines: list[str] = []  # … and its text
+        self._first_label, self._label_counts = array("q"), array("i")
+        self._label_names, self._confidences = array("i"), array("d")
         self._picture_of = array("i")
         self._lines: list[str] = []
         self._scores = array("f")
-        self._names_only: dict[str, Label] = {}
 
     def __len__(self) -> int:
         return len(self._lines)
 
     def add(self, record: Record) -> None:
         """Take a record."""
-        index = self._index.setdefault(record.image_key, len(self._pictures))
-        if index == len(self._pictures):
-            self._pictures.append(Picture(record.image_key))
-            self._label_lines.append("")
-            self._text_lines.append("")
-        picture = self._pictures[index]
-        if record.labels and (not picture.labels or record.line < self._label_lines[index]):
-            picture = replace(picture, labels=tuple(map(self._shared, record.labels)))
-            self._label_lines[index] = record.line
-        if record.detected_text and (not picture.detected_text or record.line < self._text_lines[index]):
-            picture = replace(picture, detected_text=record.detected_text)
-            self._text_lines[index] = record.line
-        self._pictures[index] = picture
+        names = [self.names.setdefault(label.name, len(self.names)) for label in record.labels]
+        confidences = [_UNKNOWN if label.confidence is None else label.confidence for label in record.labels]
+        self.add_row(record.image_key, record.line, names, confidences, record.detected_text, record.score)
+
+    def add_row(
+        self,
+        key: str,
+        line: str,
+        names: Sequence[int],
+        confidences: Sequence[float],
+        detected_text: str,
+        score: float | None,
+    ) -> None:
+        """Take what a record holds.
+
+        Args:
+            key: of the picture.
+            line: for it.
+            names: numbers of its labels' names, as in `self.names`, best first.
+            confidences: of its labels, NaN = unknown.
+            detected_text: empty when nothing is written.
+            score: of the line, None = unknown.
+        """
+        index = self._index.setdefault(key, len(self._keys))
+        if index == len(self._keys):
+            self._add_picture(key)
+        if names and (not self._label_counts[index] or line < self._label_lines[index]):
+            self._label_lines[index] = line
+            self._set_labels(index, names, confidences)
+        if detected_text and (not self._texts[index] or line < self._text_lines[index]):
+            self._text_lines[index] = line
+            self._texts[index] = detected_text
         self._picture_of.append(index)
-        self._lines.append(record.line)
-        score = np.nan if record.score is None else record.score
-        self._scores.append(max(-_MAX_SCORE, min(_MAX_SCORE, score)) if score == score else score)
+        self._lines.append(line)
+        if score is None or score != score:
+            self._scores.append(_UNKNOWN)
+        else:
+            self._scores.append(max(-_MAX_SCORE, min(_MAX_SCORE, score)))
 
     def build(self) -> Records:
-        """The records so far, sorted."""
-        keys = [picture.key for picture in self._pictures]
-        by_key = sorted(range(len(keys)), key=keys.__getitem__)
-        rank = np.empty(len(keys), dtype=np.int32)
-        rank[by_key] = np.arange(len(keys), dtype=np.int32)
-        scores = np.array(self._scores, dtype=np.float32)
-        picture_of = rank[np.array(self._picture_of, dtype=np.int32)]
-        # Three stable sorts, the weightiest last: score (best first, unknown last), line, picture.
+        """The records so far, sorted; nothing can be added after that."""
+        self._index, self._label_lines, self._text_lines = {}, [], []  # 100 MB for a million pictures
+        by_key = np.array(sorted(range(len(self._keys)), key=self._keys.__getitem__), dtype=np.int32)
+        rank = np.empty(len(by_key), dtype=np.int32)
+        rank[by_key] = np.arange(len(by_key), dtype=np.int32)
+        scores = np.frombuffer(self._scores, np.float32)
+        picture_of = rank[np.frombuffer(self._picture_of, np.int32)]
+        # Stable sorts, the weightiest last: score (best first, unknown last), and line within each picture.
         order = np.argsort(-scores, kind="stable")
-        order = np.array(sorted(order.tolist(), key=self._lines.__getitem__), dtype=np.int64)
         order = order[np.argsort(picture_of[order], kind="stable")]
-        order = order[_first_of_equals([self._lines[index] for index in order], picture_of[order])]
+        self._sort_by_line(order, picture_of[order])
+        order = order[_first_of_equals([self._lines[index] for index in order.tolist()], picture_of[order])]
         return Records(
-            tuple(self._pictures[index] for index in by_key),
+            Pictures(self._columns(), by_key),
             picture_of[order],
-            [self._lines[index] for index in order],
+            [self._lines[index] for index in order.tolist()],
             scores[order],
         )
 
-    def _shared(self, label: Label) -> Label:
-        """An equal label that takes no memory of its own where that is possible: a million pictures have ten each."""
-        if label.confidence is None:
-            return self._names_only.setdefault(label.name, label)
-        return Label(sys.intern(label.name), label.confidence)
+    def _add_picture(self, key: str) -> None:
+        self._keys.append(key)
+        self._texts.append("")
+        self._label_lines.append("")
+        self._text_lines.append("")
+        self._first_label.append(0)
+        self._label_counts.append(0)
+
+    def _set_labels(self, index: int, names: Sequence[int], confidences: Sequence[float]) -> None:
+        start, count = self._first_label[index], self._label_counts[index]
+        if count == len(names) and (
+            self._label_names[start : start + count] == array("i", names)
+            and self._confidences[start : start + count].tobytes() == array("d", confidences).tobytes()
+        ):
+            return  # as nearly always: all records of a picture have the same
+        self._first_label[index], self._label_counts[index] = len(self._label_names), len(names)
+        self._label_names.extend(names)
+        self._confidences.extend(confidences)
+
+    def _columns(self) -> PictureColumns:
+        return PictureColumns(
+            self._keys,
+            self._texts,
+            np.frombuffer(self._first_label, np.int64),
+            np.frombuffer(self._label_counts, np.int32),
+            np.frombuffer(self._label_names, np.int32),
+            np.frombuffer(self._confidences, np.float64),
+            list(self.names),
+        )
+
+    def _sort_by_line(self, order: NDArray[np.int64], pictures: NDArray[np.int32]) -> None:
+        """Sort the part of `order` that belongs to each picture by line, in place."""
+        starts = np.flatnonzero(np.diff(pictures, prepend=-1))
+        ends = np.append(starts[1:], len(order))
+        several = ends - starts > 1
+        for start, end in zip(starts[several].tolist(), ends[several].tolist(), strict=True):
+            order[start:end] = sorted(order[start:end].tolist(), key=self._lines.__getitem__)
 
 
 def _first_of_equals(lines: Sequence[str], pictures: NDArray[np.int32]) -> NDArray[np.bool_]:

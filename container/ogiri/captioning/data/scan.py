@@ -2,70 +2,62 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
-import json
-import logging
-import os
-import threading
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-import boto3
-from boto3.dynamodb.types import TypeDeserializer
-from botocore.config import Config
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    HTTPClientError,
-    NoCredentialsError,
-    NoRegionError,
-)
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, NoCredentialsError
 from botocore.exceptions import ConnectionError as NetworkError
 
-from ogiri.captioning.data.records import DataError, Records, RecordsBuilder
-from ogiri.record import RecordError, from_item
+from ogiri.captioning.data.collector import Collector
+from ogiri.captioning.data.records import DataError, Records
+from ogiri.captioning.data.table import PATIENCE_SECONDS, Table
 
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-
-ATTRIBUTES = ("ImageKey", "ExpectedResult", "Labels", "DetectedText", "Score")
 SEGMENTS = 4
-MAX_INVALID_SHARE = 0.05
-EXAMPLES = 5  # of invalid records in the log
-PROGRESS_RECORDS = 50_000
 
 _SUFFIXES = (".jsonl", ".json", ".jsonl.gz", ".json.gz")
 _EXPORT_MANIFESTS = ("manifest-summary.json", "manifest-files.json")
-_read = TypeDeserializer().deserialize
-_log = logging.getLogger(__name__)
 
 
-def scan(table_name: str, min_records: int, segments: int = SEGMENTS) -> Records:
+def scan(
+    table_name: str, min_records: int, segments: int = SEGMENTS, patience_seconds: float = PATIENCE_SECONDS
+) -> Records:
     """Read the whole table, once, writes of a moment ago included.
+
+    A table that throttles or does not answer now and then is read all the same, every record once.
 
     Args:
         table_name: the table, in the region and account of the environment.
         min_records: fewer valid records than this are an error.
         segments: parts of the table that are read at the same time.
+        patience_seconds: how long to wait for a page of a table that answered before.
 
     Raises:
         DataError: no table, no permission, no network, no or too few records, too many invalid ones.
     """
-    client = _client(segments)
-    place = f"DynamoDB table {table_name} in {client.meta.region_name} ({client.meta.endpoint_url})"
-    collector = _Collector(place)
+    table = Table(table_name, segments, patience_seconds)
+    collector = Collector(table.place)
+
+    def read(segment: int) -> None:
+        try:
+            for page in table.pages(segment):
+                collector.add_page(page)
+        except BaseException:
+            table.give_up()
+            raise
+
     try:
-        with ThreadPoolExecutor(segments, thread_name_prefix="scan") as pool:
-            parts = [pool.submit(_scan_segment, client, table_name, n, segments, collector) for n in range(segments)]
-            for part in parts:
+        with _without_collection(), ThreadPoolExecutor(segments, thread_name_prefix="scan") as pool:
+            for part in [pool.submit(read, segment) for segment in range(segments)]:
                 part.result()
     except (ClientError, BotoCoreError) as error:
-        raise DataError(_explain(error, place)) from error
+        raise DataError(_explain(error, table.place)) from error
     finally:
-        client.close()
+        table.close()
     hint = "upload a CSV below uploads/ and let it be ingested first, or name another table in DYNAMODB_TABLE_NAME"
     return collector.records(min_records, hint)
 
@@ -87,92 +79,23 @@ def read_channel(folder: Path, min_records: int) -> Records:
     files = [path for path in files if path.name not in _EXPORT_MANIFESTS]
     if not files:
         raise DataError(f"the records channel has no file that ends in {', '.join(_SUFFIXES)}: {folder}")
-    collector = _Collector(f"records channel {folder}")
-    for path in files:
-        name = str(path.relative_to(folder))
-        for number, line in enumerate(_lines(path), 1):
-            if line.strip():
-                collector.add(line, f"{name} line {number}")
+    collector = Collector(f"records channel {folder}")
+    with _without_collection():
+        for path in files:
+            collector.add_lines(_lines(path), str(path.relative_to(folder)))
     return collector.records(min_records, "give it JSON lines with ImageKey and ExpectedResult")
 
 
-class _Collector:
-    """Turns items into records and counts those that are none. Many threads may add."""
-
-    def __init__(self, place: str) -> None:
-        self._place = place
-        self._builder = RecordsBuilder()
-        self._lock = threading.Lock()
-        self._seen = self._invalid = 0
-        self._examples: list[str] = []
-
-    def add(self, item: Mapping[str, Any] | bytes, where: str = "") -> None:
-        """Take a typed item of DynamoDB, or a line of JSON."""
-        try:
-            record, reason = from_item(_parsed(item) if isinstance(item, bytes) else _plain(item)), ""
-        except RecordError as error:
-            record, reason = None, f"{where}: {error}" if where else str(error)
-        with self._lock:
-            self._seen += 1
-            if record is not None:
-                self._builder.add(record)
-            else:
-                self._invalid += 1
-                if len(self._examples) < EXAMPLES:
-                    self._examples.append(reason)
-            if self._seen % PROGRESS_RECORDS == 0:
-                _log.info("read %s records of %s", f"{self._seen:,}", self._place)
-
-    def records(self, min_records: int, hint: str) -> Records:
-        """All records, if they are enough; the log says how many."""
-        for example in self._examples:
-            _log.warning("left out a record of %s: %s", self._place, example)
-        if not self._seen:
-            raise DataError(f"{self._place} is empty: {hint}")
-        if self._invalid > MAX_INVALID_SHARE * self._seen:
-            raise DataError(
-                f"{self._invalid:,} of {self._seen:,} records of {self._place} are invalid (at most "
-                f"{MAX_INVALID_SHARE:.0%} may be): correct or delete them. The first: {self._examples[0]}"
-            )
-        records = self._builder.build()
-        if len(records) < min_records:
-            raise DataError(
-                f"{self._place} has {len(records):,} records, fewer than the {min_records:,} of the hyperparameter "
-                f"min_records: add more, or set min_records to {len(records)} or less"
-            )
-        counts = f"{len(records):,} records of {len(records.pictures):,} pictures"
-        _log.info("read %s from %s, %s left out as invalid", counts, self._place, f"{self._invalid:,}")
-        return records
-
-
-def _client(segments: int) -> DynamoDBClient:
-    config = Config(
-        retries={"mode": "adaptive", "total_max_attempts": int(os.environ.get("AWS_MAX_ATTEMPTS") or 8)},
-        max_pool_connections=segments,
-        connect_timeout=10,
-        read_timeout=30,
-    )
-    session = boto3.Session()
-    region = session.region_name or os.environ.get("AWS_REGION")  # SageMaker sets this one, boto3 reads the other
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """Without the search for cycles: JSON has none, and looking for them takes longer than reading it."""
+    enabled = gc.isenabled()
+    gc.disable()
     try:
-        return session.client("dynamodb", region_name=region, config=config)
-    except NoRegionError as error:
-        raise DataError("no AWS region is set: set AWS_DEFAULT_REGION to the region of the table") from error
-
-
-def _scan_segment(client: DynamoDBClient, table: str, segment: int, segments: int, collector: _Collector) -> None:
-    aliases = {f"#{index}": name for index, name in enumerate(ATTRIBUTES)}  # some are words of DynamoDB's own
-    pages = client.get_paginator("scan").paginate(
-        TableName=table,
-        Segment=segment,
-        TotalSegments=segments,
-        ConsistentRead=True,
-        ProjectionExpression=", ".join(aliases),
-        ExpressionAttributeNames=aliases,
-    )
-    for page in pages:
-        for item in page["Items"]:
-            collector.add(item)
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _explain(error: ClientError | BotoCoreError, place: str) -> str:
@@ -195,25 +118,6 @@ def _explain(error: ClientError | BotoCoreError, place: str) -> str:
     if "Token" in code or "Signature" in code or code == "UnrecognizedClientException":
         return f"the AWS credentials for {place} are not accepted: {code} ({message})"
     return f"{place} cannot be read: {code} ({message})"
-
-
-def _plain(item: Mapping[str, Any]) -> dict[str, Any]:
-    """An item without DynamoDB's types; attributes that nobody reads may be of any kind."""
-    try:
-        return {name: _read(item[name]) for name in ATTRIBUTES if name in item}
-    except (TypeError, AttributeError, ArithmeticError) as error:
-        raise RecordError(f"this is no item of DynamoDB ({error})") from error
-
-
-def _parsed(line: bytes) -> Mapping[str, Any]:
-    try:
-        value = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise RecordError(f"this is no line of JSON ({error})") from error
-    if not isinstance(value, dict):
-        raise RecordError(f"this is {type(value).__name__} in JSON: a record is an object")
-    item = value.get("Item")
-    return _plain(item) if isinstance(item, dict) else value
 
 
 def _lines(path: Path) -> Iterator[bytes]:

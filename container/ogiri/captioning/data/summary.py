@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ogiri.captioning.data.features import Broken
 from ogiri.captioning.data.lines import Dropped, by_reason
@@ -161,9 +163,11 @@ def summarise(
         cut_lines: lines of more than `max_length` tokens.
     """
     train, validation = sides
-    pictures, lines = [*train.pictures, *validation.pictures], [*train.lines, *validation.lines]
+    count = len(train.pictures) + len(validation.pictures)
+    characters = [np.fromiter(map(len, side.lines), np.int64, len(side)) for side in sides]
     shared = shared_lines(train.lines, validation.lines)
-    dropped_pictures = {one.image_key for one in dropped} - {picture.key for picture in records.pictures}
+    dropped_pictures = {one.image_key for one in dropped}
+    dropped_pictures.difference_update(records.pictures.keys)
     return DataSummary(
         records_read=len(records) + len(dropped),
         pictures_read=len(records.pictures) + len(dropped_pictures),
@@ -173,13 +177,13 @@ def summarise(
         ),
         dropped_pictures=len(dropped_pictures),
         broken_pictures=tuple(broken),
-        near_duplicates=_near_duplicates([picture.key for picture in pictures], [*groups[0], *groups[1]]),
+        near_duplicates=_near_duplicates([*train.pictures.keys, *validation.pictures.keys], [*groups[0], *groups[1]]),
         train=Side(len(train.pictures), len(train), len(set(groups[0]))),
         validation=Side(len(validation.pictures), len(validation), len(set(groups[1]))),
-        line_characters=distribution([len(line) for line in lines]),
-        labels_per_picture=distribution([len(picture.labels) for picture in pictures]),
-        pictures_with_text=sum(bool(picture.detected_text) for picture in pictures) / max(1, len(pictures)),
-        lines_with_score=sum(int((~np.isnan(side.scores)).sum()) for side in sides) / max(1, len(lines)),
+        line_characters=distribution(np.concatenate(characters)),
+        labels_per_picture=distribution(np.concatenate([side.pictures.label_counts for side in sides])),
+        pictures_with_text=sum(sum(map(bool, side.pictures.texts)) for side in sides) / max(1, count),
+        lines_with_score=sum(int((~np.isnan(side.scores)).sum()) for side in sides) / max(1, sum(map(len, sides))),
         shared_lines=len(shared),
         shared_examples=tuple(dict.fromkeys(shared))[:EXAMPLES],
         cut_lines=cut_lines,
@@ -188,8 +192,10 @@ def summarise(
 
 def shared_lines(train: Sequence[str], validation: Sequence[str]) -> list[str]:
     """The lines of `validation` that are in `train` too, but for width, case and white space around them."""
-    known = {_folded(line) for line in train}
-    return [line for line in validation if _folded(line) in known]
+    folded = [_folded(line) for line in validation]
+    asked = set(folded)  # the smaller side: a million folded lines would take a hundred megabytes
+    known = {line for line in map(_folded, train) if line in asked}
+    return [line for line, own in zip(validation, folded, strict=True) if own in known]
 
 
 def _folded(line: str) -> str:
@@ -197,10 +203,12 @@ def _folded(line: str) -> str:
 
 
 def _near_duplicates(keys: Sequence[str], groups: Sequence[str]) -> NearDuplicates:
+    sizes = Counter(groups)
     members: dict[str, list[str]] = {}
     for key, group in zip(keys, groups, strict=True):
-        members.setdefault(group, []).append(key)
-    alike = sorted((sorted(some) for some in members.values() if len(some) > 1), key=lambda some: (-len(some), some))
+        if sizes[group] > 1:
+            members.setdefault(group, []).append(key)
+    alike = sorted((sorted(some) for some in members.values()), key=lambda some: (-len(some), some))
     return NearDuplicates(
         groups=len(alike),
         pictures=sum(map(len, alike)),
@@ -209,11 +217,11 @@ def _near_duplicates(keys: Sequence[str], groups: Sequence[str]) -> NearDuplicat
     )
 
 
-def distribution(numbers: Sequence[int]) -> Distribution:
+def distribution(numbers: ArrayLike) -> Distribution:
     """Whole numbers, none below zero, in short."""
-    if not len(numbers):
-        return Distribution(0.0, 0, 0, 0, 0, ())
     values = np.asarray(numbers, np.int64)
+    if not len(values):
+        return Distribution(0.0, 0, 0, 0, 0, ())
     p5, p50, p95 = np.percentile(values, (5, 50, 95), method="lower").tolist()
     low, high = int(values.min()), int(values.max())
     width = -(-(high + 1 - low) // MAX_BINS)

@@ -8,11 +8,16 @@ pieces: then it writes a text as it normalises it, with the unknown token for wh
 from __future__ import annotations
 
 import io
+import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 
+import numpy as np
 import sentencepiece
+
+from ogiri.captioning.model.token_lines import TokenLines
+from ogiri.machine import available_processors
 
 UNKNOWN, BOS, EOS = 0, 1, 2
 FIRST_PIECE = 3
@@ -20,8 +25,12 @@ SPARE_PIECES = 64  # that a vocabulary has at least, beside its characters
 BYTE_PIECES = 256
 SMALL_ALPHABET = 2500  # different characters
 MIN_COVERAGE = 0.98  # of the characters, SentencePiece's lower bound
+MAX_TRAINED_LINES = 100_000  # half a minute on a core; four times as many take six times as long
+ENCODED_AT_ONCE = 10_000  # texts
 _SPACE = "\u2581"  # how SentencePiece writes a space
 _MAX_PIECE = 16  # characters, SentencePiece's default
+
+log = logging.getLogger(__name__)
 
 
 class Tokenizer:
@@ -60,9 +69,34 @@ class Tokenizer:
             return tokens
         return self._encode_bytes(text)
 
+    def encode_lines(self, texts: Sequence[str]) -> TokenLines:
+        """Tokens of many texts, of each as `encode` gives them, on all processors."""
+        parts = []
+        for start in range(0, len(texts), ENCODED_AT_ONCE):
+            some = [text.lower() if self.lower_case else text for text in texts[start : start + ENCODED_AT_ONCE]]
+            encoded: list[list[int]] = self._processor.EncodeAsIds(some, num_threads=available_processors())
+            part = TokenLines.of(encoded)
+            if self._has_bytes and not self.writes(part, some):
+                part = TokenLines.of([self.encode(text) for text in some])
+            parts.append(part)
+        return TokenLines.joined(parts)
+
+    def writes(self, tokens: TokenLines, texts: Sequence[str]) -> bool:
+        """Whether these tokens are these texts, each of them to the byte."""
+        starts = range(0, len(texts), ENCODED_AT_ONCE)
+        return all(
+            self._writes(tokens.part(at, at + ENCODED_AT_ONCE), texts[at : at + ENCODED_AT_ONCE]) for at in starts
+        )
+
     def decode(self, tokens: Iterable[int]) -> str:
         """The text of tokens; an unfinished character at the end becomes U+FFFD."""
         return b"".join(self.surfaces[token] for token in tokens).decode("utf-8", "replace")
+
+    def _writes(self, tokens: TokenLines, texts: Sequence[str]) -> bool:
+        if b"".join(map(self.surfaces.__getitem__, tokens.tokens.tolist())) != "".join(texts).encode():
+            return False
+        written = np.cumsum([0, *map(len, map(self.surfaces.__getitem__, tokens.tokens.tolist()))])[tokens.ends[1:]]
+        return np.array_equal(written, np.cumsum([len(text.encode()) for text in texts]))
 
     def _surface(self, token: int) -> bytes:
         processor = self._processor
@@ -88,10 +122,13 @@ def train_tokenizer(lines: Sequence[str], vocabulary: int, extra: Iterable[str] 
     """Fit a Unigram model (Kudo 2018, arXiv:1804.10959) with identity normalisation and byte fallback.
 
     Args:
-        lines: what the model will write.
+        lines: what the model will write; of more than `MAX_TRAINED_LINES`, so many are drawn, always the same.
         vocabulary: tokens wanted; small data give fewer.
         extra: other texts to cover, label names for example.
     """
+    if len(lines) > MAX_TRAINED_LINES:
+        log.info("the tokenizer is trained on %s of %s lines", f"{MAX_TRAINED_LINES:,}", f"{len(lines):,}")
+        lines = [lines[index] for index in _drawn(len(lines), MAX_TRAINED_LINES)]
     texts = [text for text in (*lines, *extra) if text.strip()]
     texts += _doubled_words(texts)
     covered, share = _kept_characters(texts)
@@ -122,6 +159,12 @@ def train_tokenizer(lines: Sequence[str], vocabulary: int, extra: Iterable[str] 
     return Tokenizer(out.getvalue())
 
 
+def _drawn(lines: int, count: int) -> list[int]:
+    """`count` numbers below `lines`, in order. Lines of a picture are sorted, so that every tenth would not do."""
+    drawn: list[int] = np.sort(np.random.default_rng(0).permutation(lines)[:count]).tolist()
+    return drawn
+
+
 def _kept_characters(texts: Sequence[str]) -> tuple[int, float]:
     """How many characters become tokens, at most, and their share of the texts: those that are seen twice.
 
@@ -130,7 +173,9 @@ def _kept_characters(texts: Sequence[str]) -> tuple[int, float]:
 
     `required_chars` would say which, but SentencePiece drops most of a long list; a share keeps the most frequent ones.
     """
-    counts = Counter(character for text in texts for character in text)
+    counts = Counter[str]()
+    for text in texts:
+        counts.update(text)
     if len(counts) <= SMALL_ALPHABET:
         return len(counts), 1.0
     total = max(1, sum(counts.values()))

@@ -12,14 +12,18 @@ import numpy.typing as npt
 from ogiri.captioning.data.duplicates import alike
 from ogiri.captioning.data.features import PictureArrays
 from ogiri.captioning.data.lines import Dropped
-from ogiri.captioning.data.records import Picture, Records
+from ogiri.captioning.data.pictures import Pictures
+from ogiri.captioning.data.records import Records
 from ogiri.captioning.data.split import split
 from ogiri.captioning.data.summary import DataSummary, summarise
-from ogiri.captioning.model.conditioning import ConditionLimits, Conditions, encode_conditions
-from ogiri.captioning.model.controls import CONTROLS, ControlEdges, find_edges
+from ogiri.captioning.model.conditioning import ConditionLimits
+from ogiri.captioning.model.controls import NOT_GIVEN, ControlEdges, find_edges
+from ogiri.captioning.model.token_lines import TokenLines
 from ogiri.captioning.model.tokenizer import Tokenizer, train_tokenizer
 from ogiri.captioning.training.examples import Examples
 from ogiri.captioning.training.hyperparameters import CaptionHyperparameters
+from ogiri.captioning.training.known import Labels, conditions, confidences, references
+from ogiri.machine import return_freed_memory
 from ogiri.task import UserError
 
 CHARACTERS_PER_TOKEN, MAX_AUTOMATIC_VOCABULARY = 12, 8000
@@ -39,9 +43,9 @@ class Part:
         examples: the same for the training loop.
     """
 
-    pictures: list[Picture]
+    pictures: Pictures
     rows: npt.NDArray[np.int64]
-    references: list[list[str]]
+    references: Sequence[list[str]]
     examples: Examples
 
     def __len__(self) -> int:
@@ -87,21 +91,28 @@ def build_dataset(
     """
     usable = records.select(arrays.usable)
     rows = np.asarray(arrays.usable, np.int64)
-    keys = [picture.key for picture in usable.pictures]
+    keys = usable.pictures.keys
     groups = _groups(arrays, keys)
     train, validation = _split(keys, groups, hp)
     lines, held_out = usable.select(train), usable.select(validation)
     if tokenizer is None:
         tokenizer = _fit_tokenizer(lines, hp)
+        tokens = [tokenizer.encode_lines(side.lines) for side in (lines, held_out)]
+        _check(tokenizer, tokens[0], lines.lines)
     else:
-        _warn_of_gaps(tokenizer, usable.lines)
+        tokens = [tokenizer.encode_lines(side.lines) for side in (lines, held_out)]
+        _warn_of_gaps(tokenizer, tokens, (lines, held_out))
     limits = ConditionLimits()
     edges = find_edges(lines.scores.tolist(), [len(line) for line in lines.lines]) if hp.controls else ControlEdges()
-    parts = [_part(usable, rows, side, arrays, tokenizer, limits, edges, hp) for side in (train, validation)]
-    cut = sum(cut for _, cut in parts)
+    known = _Known(arrays, tokenizer, limits, edges, Labels(usable.pictures, tokenizer, limits), hp)
+    parts = [
+        _part(side, rows[np.asarray(chosen, np.int64)], side_tokens, known)
+        for side, chosen, side_tokens in zip((lines, held_out), (train, validation), tokens, strict=True)
+    ]
+    cut = sum(int((side.lengths > hp.max_length).sum()) for side in tokens)
     log.info(
         "%d pictures and %d lines to train on, %d and %d held out; %d tokens in the vocabulary",
-        *(number for part, _ in parts for number in (len(part), len(part.examples))),
+        *(number for part in parts for number in (len(part), len(part.examples))),
         tokenizer.vocabulary,
     )
     if cut:
@@ -109,7 +120,8 @@ def build_dataset(
     side_groups = [[groups[index] for index in side] for side in (train, validation)]
     summary = summarise(records, dropped, arrays.broken, (lines, held_out), side_groups, cut)
     _tell(summary)
-    return Dataset(parts[0][0], parts[1][0], tokenizer, limits, edges, cut, summary)
+    return_freed_memory()
+    return Dataset(parts[0], parts[1], tokenizer, limits, edges, cut, summary)
 
 
 def _groups(arrays: PictureArrays, keys: Sequence[str]) -> list[str]:
@@ -127,7 +139,7 @@ def _split(keys: Sequence[str], groups: Sequence[str], hp: CaptionHyperparameter
             "lower it, or bring more pictures"
         )
     for names in (keys, groups):  # a leak would make every figure worthless
-        assert not {names[index] for index in train} & {names[index] for index in validation}  # noqa: S101
+        assert {names[index] for index in validation}.isdisjoint(names[index] for index in train)  # noqa: S101
     if hp.validation_fraction > 0 and not validation:
         log.warning("no picture of %d was held out: nothing will be validated, the last weights are kept", len(keys))
     return train, validation
@@ -148,65 +160,75 @@ def _tell(summary: DataSummary) -> None:
 
 
 def _fit_tokenizer(train: Records, hp: CaptionHyperparameters) -> Tokenizer:
-    names: dict[str, int] = {}
-    for picture in train.pictures:
-        for label in picture.labels:
-            names[label.name] = names.get(label.name, 0) + 1
-    extra = [name for name, count in sorted(names.items()) for _ in range(min(count, LABEL_REPEATS))]
+    counts = dict(zip(train.pictures.label_names, train.pictures.name_counts().tolist(), strict=True))
+    extra = [name for name, count in sorted(counts.items()) for _ in range(min(count, LABEL_REPEATS))]
     characters = sum(len(line) for line in train.lines)
     vocabulary = hp.vocabulary or min(MAX_AUTOMATIC_VOCABULARY, characters // CHARACTERS_PER_TOKEN)
-    tokenizer = train_tokenizer(train.lines, vocabulary, extra)
-    changed = [line for line in train.lines if tokenizer.decode(tokenizer.encode(line)) != line]
-    if changed:
+    return train_tokenizer(train.lines, vocabulary, extra)
+
+
+def _check(tokenizer: Tokenizer, tokens: TokenLines, lines: Sequence[str]) -> None:
+    if not tokenizer.writes(tokens, lines):
+        changed = [line for line, own in zip(lines, tokens, strict=True) if tokenizer.decode(own) != line]
         raise RuntimeError(f"the tokenizer changes {len(changed)} lines, the first is {changed[0]!r}")
-    return tokenizer
 
 
-def _warn_of_gaps(tokenizer: Tokenizer, lines: Sequence[str]) -> None:
-    gaps = [line for line in lines if tokenizer.unknown in tokenizer.encode(line)]
+def _warn_of_gaps(tokenizer: Tokenizer, tokens: Sequence[TokenLines], sides: Sequence[Records]) -> None:
+    gaps = []
+    for own, side in zip(tokens, sides, strict=True):
+        at = np.flatnonzero(own.tokens == tokenizer.unknown)
+        found = np.unique(np.searchsorted(own.ends, at, "right") - 1)
+        gaps += [(side.pictures.key(side.picture_of[line]), side.lines[line]) for line in found.tolist()]
     if gaps:
         log.warning(
             "%d of %d lines have characters that the language model has no token for, the first is %r: the model "
             "learns them with a gap, and writes no such character",
             len(gaps),
-            len(lines),
-            gaps[0],
+            sum(map(len, sides)),
+            min(gaps)[1],
         )
 
 
-def _part(
-    usable: Records,
-    rows: npt.NDArray[np.int64],
-    side: Sequence[int],
-    arrays: PictureArrays,
-    tokenizer: Tokenizer,
-    limits: ConditionLimits,
-    edges: ControlEdges,
-    hp: CaptionHyperparameters,
-) -> tuple[Part, int]:
-    records = usable.select(side)
-    side_rows = rows[np.asarray(sorted(side), np.int64)]
-    tokens = [tokenizer.encode(line) for line in records.lines]
-    references: list[list[str]] = [[] for _ in records.pictures]
-    for picture, line in zip(records.picture_of, records.lines, strict=True):
-        references[picture].append(line)
-    scores = records.scores.tolist()
+@dataclass(frozen=True)
+class _Known:
+    """What both sides are made with."""
+
+    arrays: PictureArrays
+    tokenizer: Tokenizer
+    limits: ConditionLimits
+    edges: ControlEdges
+    labels: Labels
+    hp: CaptionHyperparameters
+
+
+def _part(records: Records, rows: npt.NDArray[np.int64], tokens: TokenLines, known: _Known) -> Part:
+    pictures, lengths = records.pictures, np.fromiter(map(len, records.lines), np.int64, len(records))
     examples = Examples(
-        pictures=arrays.arrays,
-        rows=side_rows,
-        conditions=[_conditions(picture, tokenizer, limits) for picture in records.pictures],
-        confidences=[_confidences(picture, tokenizer, limits) for picture in records.pictures],
-        lines=[line[: hp.max_length] for line in tokens],
+        pictures=known.arrays.arrays,
+        rows=rows,
+        conditions=conditions(pictures, known.labels, known.tokenizer, known.limits),
+        confidences=confidences(pictures, known.labels),
+        lines=tokens.cut(known.hp.max_length),
         picture_of=records.picture_of.astype(np.int64),
-        characters=np.array([len(line) + 1 for line in records.lines], np.int64),
-        controls=np.array([edges.levels(s, len(line)) for s, line in zip(scores, records.lines, strict=True)]).reshape(
-            -1, len(CONTROLS)
-        ),
-        weights=score_weights(records.scores, hp.score_weight),
-        variants=arrays.variants,
+        characters=lengths + 1,
+        controls=control_levels(known.edges, records.scores, lengths),
+        weights=score_weights(records.scores, known.hp.score_weight),
+        variants=known.arrays.variants,
     )
-    cut = sum(len(line) > hp.max_length for line in tokens)
-    return Part(list(records.pictures), side_rows, references, examples), cut
+    return Part(pictures, rows, references(records), examples)
+
+
+def control_levels(
+    edges: ControlEdges, scores: npt.NDArray[np.float32], characters: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
+    """What `ControlEdges.levels` gives for each line: (lines, 2)."""
+    levels = np.full((len(scores), 2), NOT_GIVEN, np.int64)
+    if edges.score:
+        known = ~np.isnan(scores)
+        levels[known, 0] = 1 + np.searchsorted(edges.score, scores[known].astype(np.float64), "right")
+    if edges.length:
+        levels[:, 1] = 1 + np.searchsorted(edges.length, characters, "right")
+    return levels
 
 
 def score_weights(scores: npt.NDArray[np.float32], scale: float) -> npt.NDArray[np.float32]:
@@ -222,13 +244,3 @@ def score_weights(scores: npt.NDArray[np.float32], scale: float) -> npt.NDArray[
         rank = (below + counts / 2) / len(known)
         weights[known] += scale * (2 * rank[level.reshape(-1)] - 1)
     return weights
-
-
-def _conditions(picture: Picture, tokenizer: Tokenizer, limits: ConditionLimits) -> Conditions:
-    return encode_conditions(picture.labels, picture.detected_text, tokenizer, limits)
-
-
-def _confidences(picture: Picture, tokenizer: Tokenizer, limits: ConditionLimits) -> npt.NDArray[np.float64]:
-    kept = [label for label in picture.labels if tokenizer.encode(label.name.strip())]  # as encode_conditions does
-    known = [1.0 if label.confidence is None else label.confidence / 100 for label in kept]
-    return np.array(known[: limits.max_labels], np.float64)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ogiri.captioning.data.records import Picture
+from ogiri.captioning.data.pictures import Picture
 from ogiri.captioning.model.conditioning import Conditions
 from ogiri.captioning.serving.captioner import Captioner
 from ogiri.captioning.serving.line import Caption

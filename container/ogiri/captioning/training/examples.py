@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ogiri.captioning.data.sharded_array import Rows
 from ogiri.captioning.model.conditioning import Conditions, stack_conditions
 from ogiri.captioning.model.controls import NOT_GIVEN, control_array
 from ogiri.captioning.model.decoder import Prefix
+from ogiri.captioning.model.token_lines import TokenLines
 
 BUCKET_BATCHES = 32  # lines of this many batches are sorted by length together, so that little of a batch is padding
 UNSEEN_COUNT = 0.01
@@ -29,7 +31,7 @@ class Examples:
 
     Attributes:
         pictures: (pictures, cells, channels) float16 feature maps, or (pictures, size, size, 3) uint8 pictures where
-            the encoder is trained; memory-mapped, of both sides of the split.
+            the encoder is trained; on disk, of both sides of the split.
         rows: (pictures of this side,) their rows in `pictures`.
         variants: the same as `pictures`, of the pictures varied a little; training draws among all of them.
         conditions: labels and text of each picture.
@@ -41,16 +43,16 @@ class Examples:
         weights: (lines,) how much each line counts in the loss, 1 on the average.
     """
 
-    pictures: npt.NDArray[np.generic]
+    pictures: Rows
     rows: npt.NDArray[np.int64]
     conditions: Sequence[Conditions]
     confidences: Sequence[npt.NDArray[np.float64]]
-    lines: Sequence[Sequence[int]]
+    lines: TokenLines
     picture_of: npt.NDArray[np.int64]
     characters: npt.NDArray[np.int64]
     controls: npt.NDArray[np.int64]
     weights: npt.NDArray[np.float32]
-    variants: Sequence[npt.NDArray[np.generic]] = ()
+    variants: Sequence[Rows] = ()
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -93,8 +95,7 @@ class Batch:
 
 def token_frequencies(examples: Examples, vocabulary: int, eos: int) -> npt.NDArray[np.float32]:
     """How often each token is to be written, (vocabulary,), adding up to 1; a little for those that never are."""
-    counts = np.full(vocabulary, UNSEEN_COUNT)
-    np.add.at(counts, np.fromiter((token for line in examples.lines for token in line), np.int64), 1.0)
+    counts = UNSEEN_COUNT + np.bincount(examples.lines.tokens, minlength=vocabulary)
     counts[eos] += len(examples)
     frequencies: npt.NDArray[np.float32] = (counts / counts.sum()).astype(np.float32)
     return frequencies
@@ -139,29 +140,32 @@ def collate(
     """The batch of some lines; with `rng`, what is known of a picture is dropped at random, for training."""
     picture_of = examples.picture_of[lines]
     distinct, row_picture = np.unique(picture_of, return_inverse=True)
-    conditions = [examples.conditions[p] for p in picture_of]
     known = np.ones(len(lines), bool)
-    if rng is not None:
+    if rng is None:
+        conditions = [examples.conditions[p] for p in picture_of.tolist()]
+    else:
         blind = rng.random(len(lines)) < EVERYTHING_DROPPED * condition_dropout
         known = ~blind & (rng.random(len(lines)) >= PICTURE_DROPPED * condition_dropout)
         conditions = [
             _NOTHING
             if blind[row]
-            else replace(
+            else _with_controls(
                 drop_conditions(examples.conditions[p], examples.confidences[p], rng, condition_dropout),
-                controls=drop_controls(examples.controls[line], rng),
+                drop_controls(examples.controls[line], rng),
             )
-            for row, (line, p) in enumerate(zip(lines, picture_of, strict=True))
+            for row, (line, p) in enumerate(zip(lines.tolist(), picture_of.tolist(), strict=True))
         ]
-    sequences = [examples.lines[i] for i in lines]
-    time = max(len(sequence) for sequence in sequences) + 1
+    starts = examples.lines.ends[lines]
+    lengths = examples.lines.ends[lines + 1] - starts
+    time = int(lengths.max()) + 1
+    filled = np.arange(time - 1) < lengths[:, None]
+    sequences = examples.lines.tokens[(starts[:, None] + np.arange(time - 1))[filled]]
     tokens = np.full((len(lines), time), eos, np.int64)
     targets = np.full((len(lines), time), IGNORED, np.int64)
     tokens[:, 0] = bos
-    for row, sequence in enumerate(sequences):
-        tokens[row, 1 : len(sequence) + 1] = sequence
-        targets[row, : len(sequence)] = sequence
-        targets[row, len(sequence)] = eos
+    tokens[:, 1:][filled] = sequences
+    targets[:, :-1][filled] = sequences
+    targets[np.arange(len(lines)), lengths] = eos
     return Batch(
         pictures=examples.picture_batch(distinct, rng),
         row_picture=torch.from_numpy(row_picture.reshape(-1)),
@@ -213,6 +217,10 @@ def drop_conditions(
         kept[:] = False
     text = conditions.text_pieces[: 0 if rng.random() < TEXT_DROPPED * scale else None]
     return Conditions(conditions.label_pieces[kept], conditions.label_confidence[kept], text)
+
+
+def _with_controls(conditions: Conditions, controls: npt.NDArray[np.int64]) -> Conditions:
+    return Conditions(conditions.label_pieces, conditions.label_confidence, conditions.text_pieces, controls)
 
 
 def drop_controls(controls: npt.NDArray[np.int64], rng: np.random.Generator) -> npt.NDArray[np.int64]:

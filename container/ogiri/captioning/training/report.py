@@ -130,7 +130,7 @@ def job_figures(outcome: Outcome) -> dict[str, Any]:
     """What metrics.json holds, and so what every other report says."""
     context, dataset, evaluation = outcome.context, outcome.dataset, outcome.evaluation
     hp: CaptionHyperparameters = context.hyperparameters
-    held_out = {picture.key for picture in dataset.validation.pictures}
+    held_out = set(dataset.validation.pictures.keys)
     figures = {
         "job": context.job_name,
         "created": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -140,7 +140,7 @@ def job_figures(outcome: Outcome) -> dict[str, Any]:
         "free_running": evaluation.metrics if evaluation else None,
         "quantization": outcome.quantization,
         "data": dataset.summary.as_dict(),
-        "pictures_on_both_sides": sum(picture.key in held_out for picture in dataset.train.pictures),
+        "pictures_on_both_sides": sum(key in held_out for key in dataset.train.pictures.keys),
         "machine": machine(outcome.device),
         "versions": versions(),
         "reproduce": reproduction(context.job_name, hp, context.channels, data_fingerprint(dataset), os.environ),
