@@ -1,19 +1,18 @@
 """Pictures → arrays on disk, each picture read once: feature maps of a frozen encoder, or pixels for one in training.
 
-The arrays are memory-mapped, so that many pictures need no more memory than few. Perceptual hashes are made on the way.
+The arrays lie in shards and are read row by row, so that many pictures need no more memory than few. Perceptual hashes
+are made on the way.
 """
 
 from __future__ import annotations
 
-import json
 import logging
-import math
-import os
 import sys
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,17 +20,19 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from ogiri import picture
-from ogiri.captioning.data.duplicates import HASH_BYTES, HASH_NAME, Hashes, picture_hash
+from ogiri.captioning.data.blocks import BlockMaker, Interrupted, Pixels
+from ogiri.captioning.data.duplicates import Hashes
+from ogiri.captioning.data.sharded_array import Rows
+from ogiri.captioning.data.shards import Described, Shards
+from ogiri.machine import available_processors
 from ogiri.task import UserError
 
 MAX_BROKEN_SHARE = 0.05
 LISTED_BROKEN = 20
-ENCODE_BATCH = 32
-READ_AHEAD = 4 * ENCODE_BATCH
 FLOAT16_MAX = float(np.finfo(np.float16).max)
-
-Pixels = npt.NDArray[np.uint8]
+POLL_SECONDS = 1.0
+TOLD_SECONDS = 60.0  # between lines of the log
+STALLED_SECONDS = 600.0  # in which the other processes have written nothing
 
 log = logging.getLogger(__name__)
 
@@ -51,39 +52,47 @@ class PictureArrays:
     Attributes:
         arrays: (pictures, cells, channels) float16 maps or (pictures, size, size, 3) uint8 pixels; rows of broken
             pictures hold zeros.
-        usable: indices of the pictures that are not broken, in order.
+        usable: (usable,) rows of the pictures that are not broken, in order.
         broken: the others.
         hashes: (pictures, `HASH_BYTES`) perceptual hashes, zeros for broken pictures; None where nobody looked: then no
             picture counts as another's near duplicate.
         variants: the same as `arrays`, of the pictures varied a little.
     """
 
-    arrays: npt.NDArray[np.generic]
-    usable: list[int]
-    broken: list[Broken]
+    arrays: Rows
+    usable: npt.NDArray[np.int64]
+    broken: Sequence[Broken]
     hashes: Hashes | None = None
-    variants: tuple[npt.NDArray[np.generic], ...] = ()
-
-
-@dataclass(frozen=True)
-class _Read:
-    rgb: npt.NDArray[np.uint8]
-    hash: bytes
+    variants: tuple[Rows, ...] = ()
 
 
 class FrozenEncoder(Protocol):
-    """Pictures of `size` pixels a side → maps of `cells` × `channels`."""
+    """Pictures of `size` pixels a side → maps of `cells` × `channels`; several threads may use it.
+
+    Attributes:
+        batch: pictures that are best encoded at once.
+    """
 
     size: int
     cells: int
     channels: int
+    batch: int
 
     def encode(self, pictures: Pixels) -> npt.NDArray[np.floating[Any]]:
         """(batch, size, size, 3) uint8 RGB → (batch, cells, channels)."""
 
 
-class Interrupted(Exception):
-    """The job was asked to end while pictures were read."""
+@dataclass(frozen=True)
+class Share:
+    """The part of the pictures that one of several processes with the same folder of checkpoints takes.
+
+    Attributes:
+        rank: of this process, from 0; it makes the shards `rank`, `rank + ranks`, ….
+        ranks: how many there are, on this host: hosts share no disk, and each makes all that it needs.
+    """
+
+    rank: int = 0
+    ranks: int = 1
 
 
 def feature_maps(
@@ -93,125 +102,164 @@ def feature_maps(
     out: Path,
     fingerprint: str,
     stopping: Callable[[], bool],
-    vary: Callable[[Pixels], Pixels] | None = None,
+    vary: Callable[[Pixels, int], Pixels] | None = None,
+    share: Share | None = None,
 ) -> PictureArrays:
-    """Run a frozen encoder over every picture once; a finished `out` of the same fingerprint is used again.
+    """Run a frozen encoder over every picture once; what lies there whole and of the same fingerprint is used again.
 
     Args:
         folder: where the pictures lie, `keys` below it.
         keys: file names.
         encoder: what makes maps of pictures.
-        out: the file for the maps; a description is put beside it.
+        out: folder and first part of the names of the files for the maps.
         fingerprint: of the encoder's name and weights.
         stopping: true once the job is asked to end.
-        vary: changes (batch, size, size, 3) uint8 pictures before they are encoded.
+        vary: changes (n, size, size, 3) uint8 pictures before they are encoded; the number of the first of them is
+            all that what is random may depend on, so that a job that was interrupted makes the same.
+        share: what this process takes of it, else all; it waits for what the others take.
 
     Raises:
         UserError: more than 5 % of the pictures cannot be used.
         Interrupted: `stopping` turned true.
+        OSError: the disk is full.
+        TimeoutError: the other processes have stopped.
     """
 
-    def encode(pixels: Pixels) -> npt.NDArray[np.generic]:
-        maps = encoder.encode(pixels if vary is None else vary(pixels))
-        half: npt.NDArray[np.generic] = np.clip(maps, -FLOAT16_MAX, FLOAT16_MAX).astype(np.float16)
-        return half
+    def encode(pixels: Pixels, first: int, go_on: Callable[[], None]) -> npt.NDArray[np.float16]:
+        varied = pixels if vary is None else vary(pixels, first)
+        parts = []
+        for start in range(0, len(varied), encoder.batch):
+            go_on()
+            parts.append(_half(encoder.encode(varied[start : start + encoder.batch])))
+        return np.concatenate(parts)
 
-    shape = (len(keys), encoder.cells, encoder.channels)
-    return _store(folder, keys, encoder.size, shape, np.float16, encode, out, fingerprint, stopping)
-
-
-def pixels(folder: Path, keys: Sequence[str], size: int, out: Path, stopping: Callable[[], bool]) -> PictureArrays:
-    """The pictures themselves, for an encoder that is trained; else as `feature_maps`."""
-    shape = (len(keys), size, size, 3)
-    return _store(folder, keys, size, shape, np.uint8, lambda batch: batch, out, f"pixels {size}", stopping)
+    shards = Shards(out, keys, (encoder.cells, encoder.channels), np.dtype(np.float16), fingerprint)
+    share = share or Share()
+    return _Making(shards, _maker(folder, shards, encoder.size, encode, stopping, share), share).run()
 
 
-def _store(
+def pixels(
     folder: Path,
     keys: Sequence[str],
     size: int,
-    shape: tuple[int, ...],
-    dtype: type[np.generic],
-    transform: Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.generic]],
     out: Path,
-    fingerprint: str,
     stopping: Callable[[], bool],
+    share: Share | None = None,
 ) -> PictureArrays:
-    described = {"fingerprint": fingerprint, "shape": list(shape), "hash": HASH_NAME, "keys": list(keys)}
-    size_bytes = math.prod(shape) * np.dtype(dtype).itemsize
-    finished = _finished(out, described, size_bytes)
-    if finished is not None:
-        log.info("what is needed of %d pictures is there already", len(keys))
-        broken, hashes = finished
-        _report(broken, len(keys))
-        return PictureArrays(np.memmap(out, dtype, "r", shape=shape), _usable(keys, broken), broken, hashes)
-    _reserve(out, size_bytes)
-    arrays = np.memmap(out, dtype, "r+", shape=shape)
-    hashes = np.zeros((len(keys), HASH_BYTES), np.uint8)
-    broken = []
-    batch: list[tuple[int, npt.NDArray[np.uint8]]] = []
-
-    def flush() -> None:
-        if batch:
-            arrays[[index for index, _ in batch]] = transform(np.stack([rgb for _, rgb in batch]))
-            batch.clear()
-
-    bar = tqdm(total=len(keys), desc="pictures", unit="picture", disable=not sys.stderr.isatty(), leave=False)
-    for index, one in enumerate(_read_ahead(folder, keys, size)):
-        if stopping():
-            raise Interrupted
-        if isinstance(one, Broken):
-            broken.append(one)
-        else:
-            hashes[index] = np.frombuffer(one.hash, np.uint8)
-            batch.append((index, one.rgb))
-        if len(batch) == ENCODE_BATCH:
-            flush()
-        bar.update()
-    flush()
-    bar.close()
-    arrays.flush()
-    _report(broken, len(keys))
-    _describe(out, described, broken, hashes)
-    return PictureArrays(np.memmap(out, dtype, "r", shape=shape), _usable(keys, broken), broken, hashes)
+    """The pictures themselves, for an encoder that is trained; else as `feature_maps`."""
+    shards = Shards(out, keys, (size, size, 3), np.dtype(np.uint8), f"pixels {size}")
+    share = share or Share()
+    return _Making(shards, _maker(folder, shards, size, lambda rgb, *_: rgb, stopping, share), share).run()
 
 
-def _reserve(out: Path, size_bytes: int) -> None:
-    """Make the file in its full size: a disk that fills up later would end the process without a word (SIGBUS)."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    _description(out).unlink(missing_ok=True)  # what it describes is about to go
-    with out.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, size_bytes)
+def _maker(
+    folder: Path,
+    shards: Shards,
+    size: int,
+    transform: Callable[[Pixels, int, Callable[[], None]], npt.NDArray[Any]],
+    stopping: Callable[[], bool],
+    share: Share,
+) -> BlockMaker:
+    threads = max(1, available_processors() // share.ranks)
+    return BlockMaker(folder, shards.keys, size, shards.row_shape, shards.dtype, transform, stopping, threads)
 
 
-def _read_ahead(folder: Path, keys: Sequence[str], size: int) -> Iterator[_Read | Broken]:
-    """Decoded pictures in order, some read ahead in threads (Pillow decodes without the interpreter's lock)."""
-    threads = max(1, len(os.sched_getaffinity(0)))
-    with ThreadPoolExecutor(threads) as pool:
-        ahead: deque[Future[_Read | Broken]] = deque()
+def _half(maps: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float16]:
+    inside = maps if maps.dtype == np.float16 else np.clip(maps, -FLOAT16_MAX, FLOAT16_MAX)
+    half: npt.NDArray[np.float16] = inside.astype(np.float16, copy=False)
+    return half
+
+
+@dataclass(frozen=True)
+class _Making:
+    """The shards of one array, made by this process and by others."""
+
+    shards: Shards
+    maker: BlockMaker
+    share: Share
+
+    def run(self) -> PictureArrays:
+        """Make what is missing of our share, wait for the others', put together what all of it says."""
+        if self.share.rank == 0:
+            self.shards.tidy()
+        found = {n: described for n in range(len(self.shards)) if (described := self.shards.read(n))}
+        self._tell_found(found)
+        own = range(self.share.rank, len(self.shards), self.share.ranks)
+        self._make([number for number in own if number not in found], found)
+        self._wait(found)
+        arrays = self._arrays([found[number] for number in range(len(self.shards))])
         try:
-            for key in keys:
-                ahead.append(pool.submit(_read, folder, key, size))
-                if len(ahead) >= READ_AHEAD:
-                    yield ahead.popleft().result()
-            while ahead:
-                yield ahead.popleft().result()
-        finally:
-            for future in ahead:
-                future.cancel()
+            _report(arrays.broken, len(self.shards.keys))
+        except UserError:
+            for number in own:
+                if found[number].broken:
+                    self.shards.remove(number)  # they will be read again, once somebody has mended them
+            raise
+        return arrays
+
+    def _tell_found(self, found: dict[int, Described]) -> None:
+        if len(found) == len(self.shards):
+            log.info("what is needed of %d pictures is there already", len(self.shards.keys))
+        elif found:
+            log.info("%d of %d shards of pictures are there already", len(found), len(self.shards))
+
+    def _make(self, missing: list[int], found: dict[int, Described]) -> None:
+        total = sum(len(self.shards.rows(number)) for number in missing)
+        done, began, told = 0, time.monotonic(), time.monotonic()
+        bar = tqdm(total=total, desc="pictures", unit="picture", disable=not sys.stderr.isatty(), leave=False)
+        wanted = (rows for number in missing for rows in self.shards.blocks(number))
+        with bar, closing(self.maker.blocks(wanted)) as blocks:
+            for number in missing:
+                found[number] = self.shards.write(number, islice(blocks, len(self.shards.blocks(number))))
+                done += len(self.shards.rows(number))
+                bar.update(len(self.shards.rows(number)))
+                now = time.monotonic()
+                if now - told > TOLD_SECONDS:
+                    told = now
+                    log.info("%d of %d pictures, %.0f a second", done, total, done / (now - began))
+
+    def _wait(self, found: dict[int, Described]) -> None:
+        last, heard = 0.0, time.monotonic()
+        while True:
+            missing = [number for number in range(len(self.shards)) if number not in found]
+            found |= {number: described for number in missing if (described := self.shards.read(number))}
+            if len(found) == len(self.shards):
+                return
+            if self.maker.stopping():
+                raise Interrupted
+            if (newest := self._newest()) > last:
+                last, heard = newest, time.monotonic()
+            elif time.monotonic() - heard > STALLED_SECONDS:
+                raise TimeoutError(
+                    f"shard {missing[0]} of {len(self.shards)} of {self.shards.out.name} is missing, and the other "
+                    f"{self.share.ranks - 1} processes have written nothing for {STALLED_SECONDS:.0f} seconds"
+                )
+            time.sleep(POLL_SECONDS)
+
+    def _newest(self) -> float:
+        """When anything was last written, whole or not."""
+        times = [0.0]
+        for path in self.shards.out.parent.glob(f"{self.shards.out.name}.*"):
+            try:
+                times.append(path.stat().st_mtime)
+            except FileNotFoundError:  # got its name just now
+                continue
+        return max(times)
+
+    def _arrays(self, described: list[Described]) -> PictureArrays:
+        keys = self.shards.keys
+        broken = [(row, reason) for one in described for row, reason in one.broken]
+        usable = np.ones(len(keys), bool)
+        usable[[row for row, _ in broken]] = False
+        return PictureArrays(
+            self.shards.array(),
+            np.flatnonzero(usable),
+            [Broken(keys[row], reason) for row, reason in broken],
+            np.concatenate([one.hashes for one in described]),
+        )
 
 
-def _read(folder: Path, key: str, size: int) -> _Read | Broken:
-    try:
-        rgb = picture.load((folder / key).read_bytes(), size)
-        return _Read(rgb, picture_hash(rgb))
-    except FileNotFoundError:
-        return Broken(key, "no such file in the training channel")
-    except (OSError, picture.PictureError) as error:
-        return Broken(key, str(error))
-
-
-def _report(broken: list[Broken], total: int) -> None:
+def _report(broken: Sequence[Broken], total: int) -> None:
     for one in broken[:LISTED_BROKEN]:
         log.warning("picture %s is left out: %s", one.key, one.reason)
     if len(broken) > LISTED_BROKEN:
@@ -221,32 +269,3 @@ def _report(broken: list[Broken], total: int) -> None:
             f"{len(broken)} of {total} pictures cannot be used, more than {MAX_BROKEN_SHARE:.0%}: "
             f"first {broken[0].key}: {broken[0].reason}. Check the `training` channel"
         )
-
-
-def _usable(keys: Sequence[str], broken: Sequence[Broken]) -> list[int]:
-    left_out = {one.key for one in broken}
-    return [index for index, key in enumerate(keys) if key not in left_out]
-
-
-def _description(out: Path) -> Path:
-    return out.with_name(out.name + ".json.sagemaker-ignore")
-
-
-def _describe(out: Path, described: Mapping[str, object], broken: list[Broken], hashes: Hashes) -> None:
-    found = {"broken": [[one.key, one.reason] for one in broken], "hashes": hashes.tobytes().hex()}
-    temporary = _description(out).with_suffix(".part.sagemaker-ignore")
-    temporary.write_text(json.dumps({**described, **found}))
-    os.replace(temporary, _description(out))
-
-
-def _finished(out: Path, described: Mapping[str, object], size_bytes: int) -> tuple[list[Broken], Hashes] | None:
-    try:
-        there = json.loads(_description(out).read_text())
-        whole = out.stat().st_size == size_bytes
-    except (OSError, ValueError):
-        return None
-    broken, hashes = there.pop("broken", []), there.pop("hashes", "")
-    if there != described or not whole:
-        return None
-    rows = np.frombuffer(bytes.fromhex(hashes), np.uint8).reshape(-1, HASH_BYTES)
-    return [Broken(key, reason) for key, reason in broken], rows

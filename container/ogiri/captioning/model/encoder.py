@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 SUFFIXES = (".safetensors", ".pth")
 SEVERAL_STAGES = 4  # that a depth of names has, if it is the one at which people speak of a network's stages
+PROJECTION = "projection.weight"
 HEADS = ("fc.", "classifier.", "head.", "heads.")  # what torchvision calls the layers behind the map
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ class Encoder(nn.Module):
         size: pixels of a picture's side.
         cells: positions of the map (49 for 7 × 7).
         channels: width of the map.
+        projection: the last layer where the map is made narrower than the trunk's, else None; see `narrow`.
     """
 
     mean: Tensor
@@ -52,6 +54,7 @@ class Encoder(nn.Module):
         self.name, self.size, self.pretrained = name, size, pretrained
         trunk, self._channels_last = _cut(name, network or build_network(name), size)
         self.trunk = trunk
+        self.projection: nn.Linear | None = None
         mean, std = _normalisation(name)
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
@@ -71,12 +74,26 @@ class Encoder(nn.Module):
         """
         x = picture.permute(0, 3, 1, 2).float().div(255.0)
         x = (x - self.mean) / self.std
-        feature: Tensor = self.trunk(x)["map"]
-        if feature.dim() == 3:
+        feature = self._by_cells(self.trunk(x)["map"])
+        if self.projection is None:
             return feature
-        if self._channels_last:
-            return feature.flatten(1, 2)
-        return feature.flatten(2).transpose(1, 2)
+        projected: Tensor = self.projection(feature.to(self.projection.weight.dtype))
+        return projected
+
+    def narrow(self, channels: int) -> nn.Linear:
+        """Let the map have fewer channels from now on, each a weighted sum of the trunk's.
+
+        Returns:
+            The layer that computes them, to be given its weights.
+        """
+        self.projection = nn.Linear(self.channels, channels).to(self.mean.device)
+        self.channels = channels
+        return self.projection
+
+    def follow(self, weights: Mapping[str, Tensor]) -> None:
+        """Be as wide as the encoder was that these weights are of, so that they can be loaded."""
+        if PROJECTION in weights:
+            self.narrow(len(weights[PROJECTION]))
 
     def train(self, mode: bool = True) -> Encoder:
         """As `nn.Module.train`, but batch statistics that came with pretrained weights are kept."""
@@ -130,6 +147,14 @@ class Encoder(nn.Module):
         """Names of the trunk's parts in order, at the shallowest depth of its names that has several."""
         depth = self._depth()
         return list(dict.fromkeys(_stage(name, depth) for name, _ in self.trunk.named_parameters()))
+
+    def _by_cells(self, feature: Tensor) -> Tensor:
+        """A map as a network has it → (batch, cells, channels)."""
+        if feature.dim() == 3:
+            return feature
+        if self._channels_last:
+            return feature.flatten(1, 2)
+        return feature.flatten(2).transpose(1, 2)
 
     def _depth(self) -> int:
         names = [name for name, _ in self.trunk.named_parameters()]

@@ -77,6 +77,12 @@ class CaptionHyperparameters:
         minimum=0,
         maximum=16,
     )
+    feature_channels: int = parameter(
+        0,
+        "width that a frozen encoder's maps are projected to; 0 = as they are, or where they would not fit the disk as "
+        "wide as fits",
+        minimum=0,
+    )
     mirror: bool = parameter(False, "mirror half of the varied pictures: for photographs without lettering")
     # training
     epochs: int = parameter(20, "times every line is seen", minimum=1, maximum=10000)
@@ -139,6 +145,11 @@ class CaptionHyperparameters:
         if self.finetune_stages and not self.finetune_encoder:
             raise ParameterError(
                 f"finetune_stages is {self.finetune_stages} and finetune_encoder is false: set it to true"
+            )
+        if self.feature_channels and self.trains_encoder:
+            raise ParameterError(
+                f"feature_channels is {self.feature_channels} and the encoder is trained: only the maps of a frozen "
+                "one are kept on disk, so leave it out"
             )
         part = HEADS if self.decoder == "lstm" else HEAD_WIDTH
         if self.decoder_width % part or 0 < self.decoder_width < MIN_WIDTH:
