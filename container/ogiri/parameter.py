@@ -10,6 +10,7 @@ from the same lines:
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import difflib
 import functools
@@ -111,7 +112,8 @@ def from_json(cls: type[T], values: Mapping[str, Any], defaults: Mapping[str, An
 def from_strings(cls: type[T], values: Mapping[str, Any], defaults: Mapping[str, Any] | None = None) -> T:
     """Build `cls` from strings: JSON where it parses (however often an SDK encoded it), else the string itself.
 
-    A list may also be written as `a|b`. A value that is no string (old local modes send numbers) is taken as it is.
+    A list may also be written as `a|b`, or as Python prints it; true and false also as 1 and 0. A value that is no
+    string (old local modes send numbers) is taken as it is.
 
     Raises:
         ParameterError: as `from_json`.
@@ -161,10 +163,12 @@ def _decode(value: Any, hint: Any) -> Any:
                 value = json.loads(value)
             except ValueError:
                 break
-        return None if value == "null" and type(None) in kinds else value
+        return None if value in ("null", "None") and type(None) in kinds else value
     value = decode_string(value)
-    if bool in kinds and isinstance(value, str) and value.lower() in ("true", "false"):
-        return value.lower() == "true"
+    if value == "None" and type(None) in kinds:
+        return None
+    if bool in kinds:
+        return _decode_bool(value)
     if float in kinds and isinstance(value, str):
         try:
             return float(value)
@@ -175,14 +179,31 @@ def _decode(value: Any, hint: Any) -> Any:
     return value
 
 
+def _decode_bool(value: Any) -> Any:
+    word = value.strip().lower() if isinstance(value, str) else value
+    if word in ("true", "false"):
+        return word == "true"
+    return bool(value) if isinstance(value, int) and value in (0, 1) else value
+
+
 def _decode_list(value: Any) -> Any:
-    """`a|b` or a JSON list; a number and the like are a word of that list: `5` → ["5"]."""
+    """`a|b`, a JSON list or one of Python; a number and the like are a word of that list: `5` → ["5"]."""
     while isinstance(value, str):
-        decoded = _json_or(value)
+        decoded = _printed_list(_json_or(value))
         if not isinstance(decoded, str | list | dict) or decoded == value:
             return [part for part in value.split("|") if part]
         value = decoded
     return value
+
+
+def _printed_list(value: Any) -> Any:
+    """The list behind `['a', 'b']`, which is what SDKs make of it that write `str(value)`; else the value."""
+    if not (isinstance(value, str) and value.startswith("[") and value.endswith("]")):
+        return value
+    try:
+        return ast.literal_eval(value)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return value
 
 
 def _kinds(hint: Any) -> tuple[Any, ...]:

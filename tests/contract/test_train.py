@@ -8,14 +8,17 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import safetensors.numpy
+import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from benchmarks.training.job import Job
 from local.aws import EmbeddedAWS, embedded_aws
 from ogiri.artifact import open_artifact
 from ogiri.sagemaker.training.metrics import metric_definitions
@@ -162,6 +165,7 @@ def test_leaves_no_failure_and_a_checkpoint(done: tuple[Training, Ended]):
     assert not (job.base / "output" / "failure").exists()
     kept = [path.name for path in (job.base / "checkpoints").iterdir() if not path.name.endswith(".sagemaker-ignore")]
     assert kept == ["training.pt"]
+    assert {path.name for path in (job.base / "checkpoints").glob("running*")} == set()
 
 
 def test_a_second_run_with_the_finished_checkpoint_trains_nothing_and_leaves_the_same(
@@ -302,3 +306,93 @@ def test_stopped_before_the_first_step_leaves_an_empty_model_folder(tmp_path: Pa
     assert list(job.model.iterdir()) == []
     assert ended.err.count("stopped before the first step") == 1
     assert not (job.base / "output" / "failure").exists()
+
+
+# --- a job that is killed --------------------------------------------------------------------------------------------
+
+
+def often(job: Training) -> subprocess.Popen[bytes]:
+    """The job with a checkpoint after each batch, as soon as it has written one."""
+    job.config("hyperparameters", json.dumps(job.hyperparameters))
+    other = Job(job.base, checkpoint_seconds=0)
+    process = other.start()
+    other.wait(process, lambda: within(job) > 0)
+    return process
+
+
+def within(job: Training) -> int:
+    """Batches that are done of the epoch under way, as the checkpoint has it."""
+    path = job.base / "checkpoints" / "training.pt"
+    if not path.exists():
+        return 0
+    return int(torch.load(path, weights_only=True)["progress"]["within"].get("batches", 0))
+
+
+def test_killed_within_an_epoch_it_ends_as_if_nothing_had_happened(done: tuple[Training, Ended], tmp_path: Path):
+    whole, _ = done
+    job = prepare(tmp_path)
+    process = often(job)
+    process.kill()
+    process.wait()
+    (job.model / "decoder.float32.onnx").write_bytes(b"half a graph of a run that was killed in its export")
+    ended = job.run({"TRAINING_JOB_NAME": "job-7"})
+    assert ended.status == 0, ended.err
+    assert re.search(r"going on from the checkpoint (in|after) epoch [12]", ended.err)
+    assert (
+        len(re.findall(r"the last run ended without a word in the part training, after epoch \d: most", ended.err)) == 1
+    )
+    for name in ("decoder.onnx", "encoder.onnx", "tokenizer.model"):
+        assert (job.model / name).read_bytes() == (whole.model / name).read_bytes()
+    for part in ("decoder", "encoder"):
+        file = f"weights/{part}.safetensors"
+        assert (job.output / file).read_bytes() == (whole.output / file).read_bytes()
+    assert {path.name for path in job.model.iterdir()} == {path.name for path in whole.model.iterdir()}
+
+
+def test_stopped_within_an_epoch_it_goes_on_there(tmp_path: Path):
+    job = prepare(tmp_path, epochs="10000", patience="0")
+    process = often(job)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(TIMEOUT_SECONDS) == 0
+    assert open_artifact(job.model).task == "caption"
+    assert "within" in torch.load(job.base / "checkpoints" / "training.pt", weights_only=True)["progress"]
+    assert not (job.base / "checkpoints" / "running.json").exists()
+
+
+def test_a_second_job_in_the_same_folder_is_refused_and_the_first_goes_on(tmp_path: Path):
+    job = prepare(tmp_path, epochs="10000", patience="0")
+    first = job.start({"TRAINING_JOB_NAME": "job-1"})
+    assert "train_loss=" in first.stdout.readline()
+    second = job.run({"TRAINING_JOB_NAME": "job-2"})
+    assert second.status == 1
+    holder = rf"training job job-1 \(process {first.pid}\)"
+    assert re.match(rf"UserError: the checkpoint folder {tmp_path}/checkpoints is in use by {holder}", job.failure())
+    assert "train_loss=" in first.stdout.readline()
+    first.send_signal(signal.SIGTERM)
+    assert job.end(first).status == 0
+
+
+def test_what_sagemaker_puts_beside_files_while_it_copies_them_is_ignored(tmp_path: Path):
+    job = prepare(tmp_path, epochs="1")
+    for folder in (job.channel("training"), job.channel("records"), job.base / "checkpoints"):
+        folder.mkdir(exist_ok=True)
+        for name in ("rows.jsonl", "00.png", "training.pt"):
+            for suffix in ("sagemaker-uploading", "sagemaker-uploaded"):
+                (folder / f"{name}.{suffix}").write_bytes(b"")
+    ended = job.run()
+    assert ended.status == 0, ended.err
+    assert "cannot be read" not in ended.err
+
+
+def test_channels_may_be_read_only(tmp_path: Path):
+    job = prepare(tmp_path, epochs="1")
+    data = job.base / "input"
+    if os.geteuid() != 0 or subprocess.run(["mount", "--bind", data, data], capture_output=True).returncode:
+        pytest.skip("mounting needs root")
+    try:
+        job.config("hyperparameters", json.dumps(job.hyperparameters))
+        subprocess.run(["mount", "-o", "remount,bind,ro", str(data)], check=True)
+        ended = job.run()
+    finally:
+        subprocess.run(["umount", str(data)], check=True)
+    assert ended.status == 0, ended.err

@@ -1,7 +1,7 @@
 import dataclasses
 import logging
 import math
-import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from ogiri.captioning.training import epoch, fit
+from ogiri.captioning.training import epoch, fit, walk
 from ogiri.captioning.training.examples import IGNORED, collate
 from ogiri.captioning.training.model import Model
 from ogiri.captioning.training.validation import settle, validate
@@ -177,11 +177,60 @@ def test_a_restarted_job_ends_with_the_same_weights(tmp_path: Path, encoder: str
     assert whole.steps / 2 < early.steps < whole.steps * 3 / 4
     torch.manual_seed(99)
     found, progress = job.run()
-    assert "going on from the checkpoint after epoch 2" in caplog.text
+    assert "going on from the checkpoint in epoch 3, after 2 of its batches" in caplog.text
     assert progress.steps == whole.steps
     assert_equal(found, expected)
     assert without_times(progress.history) == without_times(whole.history)
     assert (progress.best, progress.best_epoch) == (whole.best, whole.best_epoch)
+
+
+class Killed(BaseException):
+    """The end without a word: whoever asks whether to stop never comes back."""
+
+
+def killed_after(times: int) -> Callable[[], bool]:
+    left = iter(range(times))
+
+    def ask() -> bool:
+        if next(left, None) is None:
+            raise Killed
+        return False
+
+    return ask
+
+
+@pytest.mark.usefixtures("checkpoint_every_epoch")
+@pytest.mark.parametrize("every_seconds", [0.0, math.inf], ids=["each batch", "each epoch"])
+@pytest.mark.parametrize("encoder", ["", "mobilenet_v3_small"], ids=["frozen encoder", "trained encoder"])
+def test_killed_again_and_again_it_ends_with_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoder: str, every_seconds: float
+):
+    monkeypatch.setattr(walk, "CHECKPOINT_EVERY_SECONDS", every_seconds)
+    hp = hyperparameters(epochs=3, learning_rate=0.003 if encoder else 0.01)
+    arrays = pixels() if encoder else dataclasses.replace(maps(), variants=(maps().arrays * np.float16(0.5),))
+    expected, whole = Job(tmp_path / "undisturbed", hp, arrays, encoder).run()
+    job, kills = Job(tmp_path / "killed", hp, arrays, encoder), 0
+    while True:
+        torch.manual_seed(kills)
+        try:
+            found, progress = job.run(killed_after(9 if every_seconds else 5 + 2 * kills))
+            break
+        except Killed:
+            kills += 1
+    assert kills >= 2
+    assert_equal(found, expected)
+    assert without_times(progress.history) == without_times(whole.history)
+    assert (progress.steps, progress.best, progress.best_epoch) == (whole.steps, whole.best, whole.best_epoch)
+    assert progress.within == {}
+
+
+def test_the_time_of_an_epoch_does_not_count_the_time_between_two_runs():
+    mean = walk.Mean("train_loss")
+    mean.load_state_dict({"total": 6.0, "weight": 3.0, "seconds": 100.0})
+    mean.add(2.0, 1.0)
+    assert mean.value == 2.0
+    assert 100 <= mean.seconds < 150
+    assert mean.per_second == pytest.approx(4 / mean.seconds, rel=0.01)
 
 
 def test_a_finished_job_started_again_trains_nothing(tmp_path: Path):
@@ -198,7 +247,7 @@ def test_asked_to_end_after_some_steps_it_keeps_the_weights_of_that_moment(tmp_p
     job = Job(tmp_path, hyperparameters())
     model, progress = job.run(stop_after(3))
     assert (progress.epoch, progress.steps) == (0, 3)
-    assert not (tmp_path / "training.pt").exists()
+    assert torch.load(tmp_path / "training.pt", weights_only=True)["progress"]["within"]["batches"] == 3
     start = job.model()
     assert not torch.equal(model.decoder.embedding.weight, start.decoder.embedding.weight)
 
@@ -226,41 +275,6 @@ def test_asked_to_end_between_two_epochs_it_leaves_a_checkpoint(tmp_path: Path):
     _, progress = job.run(stop_after(steps + 1))
     assert (progress.epoch, progress.steps) == (1, steps)
     assert torch.load(tmp_path / "training.pt", weights_only=True)["progress"]["epoch"] == 1
-
-
-def test_a_checkpoint_of_another_job_is_not_used(tmp_path: Path, caplog: pytest.LogCaptureFixture):
-    job = Job(tmp_path, hyperparameters(epochs=1))
-    job.run()
-    job.reported.clear()
-    dataclasses.replace(job, fingerprint="other").run()
-    assert len(job.reported) == 1
-    assert "of other data or hyperparameters: training starts from the beginning" in caplog.text
-
-
-class Touch:
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self):
-        return Path.touch, (self.path,)
-
-
-@pytest.mark.parametrize("kind", ["damaged", "code"])
-def test_a_checkpoint_that_cannot_be_read_is_not_used_and_not_run(
-    tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture
-):
-    content = b"no checkpoint" if kind == "damaged" else pickle.dumps(Touch(tmp_path / "proof"))
-    (tmp_path / "training.pt").write_bytes(content)
-    _, progress = Job(tmp_path, hyperparameters(epochs=1)).run()
-    assert progress.epoch == 1
-    assert "training.pt cannot be read" in caplog.text
-    assert not (tmp_path / "proof").exists()
-    assert torch.load(tmp_path / "training.pt", weights_only=True)["progress"]["epoch"] == 1
-
-
-def test_a_checkpoint_is_written_whole_or_not_at_all(tmp_path: Path):
-    Job(tmp_path, hyperparameters(epochs=1)).run()
-    assert [path.name for path in tmp_path.iterdir()] == ["training.pt"]
 
 
 # --- the loss --------------------------------------------------------------------------------------------------------

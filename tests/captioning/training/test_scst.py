@@ -12,7 +12,7 @@ from ogiri.captioning.training.examples import IGNORED
 from ogiri.captioning.training.fingerprint import job_fingerprint
 from ogiri.captioning.training.metrics import segment
 from ogiri.captioning.training.scst import DRAWN_LINES, END, Drawn, SelfCritical, advantages, draw, picture_batches
-from tests.captioning.training.small import Job, hyperparameters, small_encoder
+from tests.captioning.training.small import Job, hyperparameters, small_encoder, stop_after
 
 BOS, EOS, VOCABULARY = 1, 2, 6
 SHARES = torch.tensor([0.0, 0.0, 0.2, 0.5, 0.0, 0.3])
@@ -200,6 +200,25 @@ def test_resumes_to_the_same_weights_wherever_it_was_stopped(
     assert again.best_epoch == progress.best_epoch
     for name, value in whole.state_dict()["decoder"].items():
         assert torch.equal(value, resumed.state_dict()["decoder"][name]), name
+
+
+@pytest.mark.parametrize("steps", [6, 8, 11, 12])
+def test_resumes_to_the_same_weights_in_the_middle_of_an_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int
+):
+    monkeypatch.setattr(fit, "CHECKPOINT_EVERY_SECONDS", 0.0)
+    values = {"epochs": 1, "scst_epochs": 2, "scst_learning_rate": 0.003, "batch_size": 20}
+    whole, progress = Job(tmp_path / "whole", hyperparameters(**values)).run()
+    job = Job(tmp_path / "parts", hyperparameters(**values))
+    _, early = job.run(stop_after(steps))
+    assert early.stage == fit.SELF_CRITICAL
+    assert early.within
+    torch.manual_seed(5)
+    resumed, again = job.run()
+    for name, value in whole.state_dict()["decoder"].items():
+        assert torch.equal(value, resumed.state_dict()["decoder"][name]), name
+    rewards = [[epoch.get("train_reward") for epoch in one.history] for one in (progress, again)]
+    assert rewards[0] == rewards[1]
 
 
 def test_a_job_that_ended_without_it_goes_on_to_it(tmp_path: Path):

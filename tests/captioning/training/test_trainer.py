@@ -12,7 +12,7 @@ import safetensors.torch
 import torch
 
 from ogiri.artifact import open_artifact
-from ogiri.captioning.data.records import Picture
+from ogiri.captioning.data.pictures import Picture
 from ogiri.captioning.model.conditioning import stack_conditions
 from ogiri.captioning.model.encoder import build_network
 from ogiri.captioning.serving.captioner import open_captioner
@@ -65,14 +65,23 @@ def test_a_frozen_encoder_is_shipped_as_it_came(job: Callable[..., TrainingConte
     assert [path.name for path in (context.output / "weights").iterdir()] == ["decoder.safetensors"]
 
 
-def test_exported_weights_compute_what_the_graphs_do(job: Callable[..., TrainingContext]):
-    context = job(export_weights=True, quantize=False)
+def test_an_encoder_that_was_made_narrower_is_kept_for_jobs_that_go_on(job: Callable[..., TrainingContext]):
+    context = job(feature_channels=20)
+    TRAINER.run(context)
+    weights = safetensors.torch.load_file(context.output / "weights" / "encoder.safetensors")
+    assert weights["projection.weight"].shape == (20, 576)
+
+
+@pytest.mark.parametrize("channels", [0, 20])
+def test_exported_weights_compute_what_the_graphs_do(job: Callable[..., TrainingContext], channels: int):
+    context = job(export_weights=True, quantize=False, feature_channels=channels)
     TRAINER.run(context)
     manifest = open_artifact(context.model).manifest
     graphs = open_captioner(context.model, manifest, threads=1)
     engine = open_torch_engine(context.model, read_settings(manifest), read_network(manifest), "cpu")
     pictures = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
     maps = graphs.engine.encode(pictures)
+    assert maps.shape[2] == (channels or 576)
     assert np.abs(engine.encode(pictures) - maps).max() < 1e-4
     known = stack_conditions([graphs.conditions([Label("犬", 90.0)], "")])
     found = [one.slab(10).prefill(0, one.known(maps[:1], known), 1) for one in (engine, graphs.engine)]
@@ -82,11 +91,12 @@ def test_exported_weights_compute_what_the_graphs_do(job: Callable[..., Training
 def test_a_frozen_encoder_sees_variants_of_the_pictures(job: Callable[..., TrainingContext]):
     context = job(variants=2, epochs=1, mirror=True)
     TRAINER.run(context)
-    files = sorted(context.checkpoints.glob("feature_maps*.f16.sagemaker-ignore"))
+    files = sorted(context.checkpoints.glob("feature_maps*.sagemaker-ignore"))
     assert [file.name for file in files] == [
-        f"feature_maps{number}.f16.sagemaker-ignore" for number in (".1", ".2", "")
+        f"feature_maps{number}.00000.sagemaker-ignore" for number in ("", ".1", ".2")
     ]
-    contents = [file.read_bytes() for file in files]
+    rows = 10 * 4 * 576 * 2
+    contents = [file.read_bytes()[:rows] for file in files]
     assert len({len(content) for content in contents}) == 1
     assert len(set(contents)) == 3
 
@@ -117,20 +127,39 @@ def test_pretrained_weights_can_be_trained_on(job: Callable[..., TrainingContext
     assert 0 < moved < 0.01
 
 
-@pytest.mark.parametrize("asked", [0, 3])
-def test_asked_to_end_while_pictures_are_read_it_leaves_nothing(job: Callable[..., TrainingContext], asked: int):
-    context = job(stop_after(asked))
+@pytest.mark.parametrize("file", ["*.safetensors", "*.part.*"])
+def test_asked_to_end_while_pictures_are_read_it_leaves_nothing(
+    job: Callable[..., TrainingContext], tmp_path: Path, file: str
+):
+    context = job(lambda: any((tmp_path / "checkpoints").glob(file)))
     TRAINER.run(context)
     assert list(context.model.iterdir()) == []
+    assert not any(context.checkpoints.glob("feature_maps.0*"))
 
 
-def test_asked_to_end_later_it_leaves_an_artifact_that_was_not_evaluated(job: Callable[..., TrainingContext]):
-    context = job(stop_after(12))  # ten pictures, before the first epoch, after the first step
+def test_asked_to_end_later_it_leaves_an_artifact_that_was_not_evaluated(
+    job: Callable[..., TrainingContext], tmp_path: Path
+):
+    trained = stop_after(2)  # before the first epoch, after the first step
+    context = job(lambda: any((tmp_path / "checkpoints").glob("feature_maps.00000.sagemaker-ignore")) and trained())
     TRAINER.run(context)
     assert open_artifact(context.model).manifest["metrics"]["epochs"] == 0
     assert json.loads((context.output / "metrics.json").read_text())["free_running"] is None
     assert "- **not evaluated**: the job was asked to end early" in (context.model / "MODEL_CARD.md").read_text()
     assert "There is no line to look at" in (context.output / "report.html").read_text()
+
+
+def test_pictures_that_vanish_after_they_were_read_do_not_fail_the_export(
+    job: Callable[..., TrainingContext], tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    def empty_channel(metrics: object) -> None:
+        for path in (tmp_path / "training").iterdir():
+            path.unlink()
+
+    context = dataclasses.replace(job(), report_metrics=empty_channel)
+    TRAINER.run(context)
+    open_artifact(context.model)
+    assert "cannot be read any more (" in caplog.text
 
 
 def test_the_training_channel_is_needed(job: Callable[..., TrainingContext]):

@@ -1,4 +1,6 @@
 import json
+import os
+import subprocess
 
 import pytest
 
@@ -49,6 +51,34 @@ def test_leaves_what_a_job_before_the_restart_wrote(base):
     (base / "checkpoints").mkdir()
     (base / "checkpoints" / "last.safetensors").write_bytes(b"x")
     assert (environment.read().checkpoints / "last.safetensors").read_bytes() == b"x"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+@pytest.mark.parametrize("name", ["model", "output/data", "checkpoints"])
+def test_a_folder_that_is_mounted_read_only_is_named_before_anything_is_trained(base, name):
+    folder = base / name
+    folder.mkdir(parents=True)
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(folder)], capture_output=True).returncode:
+        pytest.skip("mounting is not allowed here")
+    try:
+        with pytest.raises(UserError, match=f"{folder} cannot be written to: mount it"):
+            environment.read()
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_what_a_killed_run_left_in_a_folder_is_removed(base, caplog):
+    caplog.set_level("INFO")
+    model = environment.read().model
+    (model / "decoder.float32.onnx").write_bytes(b"half of it")
+    (model / "weights").mkdir()
+    (model / "weights" / "decoder.safetensors").write_bytes(b"x")
+    environment.empty(model)
+    assert list(model.iterdir()) == []
+    assert "what an earlier run left: decoder.float32.onnx, weights" in caplog.text
+    caplog.clear()
+    environment.empty(model)
+    assert caplog.text == ""
 
 
 def test_channels_are_the_folders_that_exist(base):

@@ -75,6 +75,8 @@ class Toy:
             "job_name": context.job_name,
         }
         (context.model / "seen.json").write_text(json.dumps(seen), encoding="utf-8")
+        if (context.output / "report.html").exists():  # a job with reports has a card too
+            (context.model / "MODEL_CARD.md").write_text("# toy\n", encoding="utf-8")
         write_manifest(context.model, {"task": "toy", "name": "toy"})
         return context.model
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,10 +13,13 @@ import torch
 from ogiri.captioning.model.decoder import Decoder
 from ogiri.captioning.model.encoder import Encoder, load_encoder
 from ogiri.captioning.model.lstm import LSTMDecoder, LSTMDimensions
+from ogiri.captioning.model.tokenizer import Tokenizer
 from ogiri.captioning.training.dataset import Dataset
+from ogiri.captioning.training.driver import driver_version, why_no_gpu
 from ogiri.captioning.training.examples import token_frequencies
 from ogiri.captioning.training.hyperparameters import HEAD_WIDTH, HEADS, CaptionHyperparameters
 from ogiri.captioning.training.model import Model
+from ogiri.captioning.training.warm_start import WarmStart
 from ogiri.task import TrainingContext, UserError
 
 if TYPE_CHECKING:  # at run time only where it is needed: transformers takes seconds to import
@@ -28,26 +33,44 @@ log = logging.getLogger(__name__)
 
 
 def pick_device(hp: CaptionHyperparameters) -> torch.device:
-    """A GPU where there is one.
+    """A GPU where there is one that torch can use.
 
     Raises:
         UserError: `require_gpu`, and there is none.
     """
-    if torch.cuda.is_available():
-        return torch.device("cuda")
+    with warnings.catch_warnings(record=True) as caught:  # how torch says that a driver is too old
+        warnings.simplefilter("always")
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+    version = driver_version(os.environ)
+    reason = why_no_gpu(version, [str(warning.message) for warning in caught])
     if hp.require_gpu:
-        raise UserError("require_gpu is true and no GPU is found: take an instance type with one, such as ml.g5.xlarge")
-    log.info("no GPU is found: training on the CPU with %d threads", torch.get_num_threads())
+        raise UserError(f"require_gpu is true and {reason}")
+    threads = torch.get_num_threads()
+    if version is None:
+        log.info("no GPU is found: training on the CPU with %d threads", threads)
+    else:
+        log.warning("training on the CPU with %d threads: %s", threads, reason)
     return torch.device("cpu")
 
 
-def build_encoder(context: TrainingContext, hp: CaptionHyperparameters) -> Encoder:
-    """The encoder with its weights; it is built first, because a wrong name or missing weights should fail at once."""
+def build_encoder(context: TrainingContext, hp: CaptionHyperparameters, warm_start: WarmStart | None = None) -> Encoder:
+    """The encoder with its weights; it is built first, because a wrong name or missing weights should fail at once.
+
+    Args:
+        context: its `pretrained` channel.
+        hp: of the job.
+        warm_start: whose encoder weights, where it has some, stand in for those of the channel.
+    """
     torch.manual_seed(hp.seed)
-    if hp.encoder_weights == "none":
-        return Encoder(hp.encoder, hp.image_size)
-    folders = [context.channels["pretrained"]] if "pretrained" in context.channels else []
-    encoder = load_encoder(hp.encoder, hp.image_size, [*folders, OWN_WEIGHTS], hp.allow_download)
+    pretrained = hp.encoder_weights == "pretrained"
+    if not pretrained or (warm_start is not None and warm_start.encoder is not None):
+        encoder = Encoder(hp.encoder, hp.image_size, pretrained=pretrained)
+    else:
+        folders = [context.channels["pretrained"]] if "pretrained" in context.channels else []
+        encoder = load_encoder(hp.encoder, hp.image_size, [*folders, OWN_WEIGHTS], hp.allow_download)
+    if warm_start is not None:
+        warm_start.fill_encoder(encoder)
     if hp.finetune_stages:
         log.info("of the encoder, %s are trained", " and ".join(encoder.train_last(hp.finetune_stages)))
     return encoder
@@ -66,14 +89,37 @@ def find_language_model(context: TrainingContext, hp: CaptionHyperparameters) ->
     return open_language_model(hp, context.channels.get("pretrained"))
 
 
+def find_tokenizer(warm_start: WarmStart | None, language_model: LanguageModel | None) -> Tokenizer | None:
+    """The tokenizer that comes with what is started from; None where one is to be trained.
+
+    Raises:
+        UserError: an artifact and a language model have different ones.
+    """
+    if warm_start is None:
+        return None if language_model is None else language_model.tokenizer
+    if language_model is not None and language_model.tokenizer.model != warm_start.tokenizer.model:
+        raise UserError(
+            f"the artifact {warm_start.name} in the `model` channel has {warm_start.tokenizer.vocabulary} "
+            f"tokens of its own, and the language model {language_model.file.parent} other "
+            f"{language_model.tokenizer.vocabulary}: name the language model that it began with"
+        )
+    return warm_start.tokenizer
+
+
 def build_model(
-    hp: CaptionHyperparameters, dataset: Dataset, encoder: Encoder, language_model: LanguageModel | None = None
+    hp: CaptionHyperparameters,
+    dataset: Dataset,
+    encoder: Encoder,
+    language_model: LanguageModel | None = None,
+    warm_start: WarmStart | None = None,
 ) -> Model:
-    """A new decoder beside the encoder, which is part of the model only where it is trained."""
+    """A decoder, new or that of an earlier job, beside the encoder, which is part of the model where it is trained."""
     torch.manual_seed(hp.seed)
     decoder: Decoder = (
         _lstm(hp, dataset, encoder) if hp.decoder == "lstm" else _gpt2(hp, dataset, encoder, language_model)
     )
+    if warm_start is not None:
+        warm_start.fill_decoder(decoder)
     log.info(
         "decoder %s with %.1f million weights, encoder %s %s: %d cells of %d",
         hp.decoder,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,15 +17,18 @@ from ogiri.captioning.training.fitting import Fitting, Progress
 from ogiri.captioning.training.model import Model
 from ogiri.captioning.training.optimizer import hold_language_model
 from ogiri.captioning.training.precision import autocast
-from ogiri.captioning.training.stage import Mean, Stage, batches_of_epoch
+from ogiri.captioning.training.stage import Stage
+from ogiri.captioning.training.walk import Dice, Mean, walk
 
 PROFILED_STEPS = 10
 
 log = logging.getLogger(__name__)
 
 
-def cross_entropy_epoch(model: Model, work: Fitting, progress: Progress, stage: Stage) -> dict[str, float]:
-    """Take every line once, in batches.
+def cross_entropy_epoch(
+    model: Model, work: Fitting, progress: Progress, stage: Stage, save: Callable[[], None]
+) -> dict[str, float]:
+    """Take every line once, in batches; what a checkpoint within the epoch has seen is not taken again.
 
     Returns:
         `train_loss` in nats a token, smoothing and weights included, and `tokens_per_second`.
@@ -39,15 +42,15 @@ def cross_entropy_epoch(model: Model, work: Fitting, progress: Progress, stage: 
     torch.manual_seed(int(rng.integers(2**62)))  # dropout: the same whether the job was restarted or not
     generator = torch.Generator().manual_seed(int(rng.integers(2**62))) if hp.augmentation else None
     if model.encoder is None:
-        order = batch_order(np.array([len(line) for line in work.train.lines]), hp.batch_size, rng)
+        order = batch_order(work.train.lines.lengths, hp.batch_size, rng)
     else:
         order = picture_order(work.train.picture_of, hp.batch_size, rng)
     frequencies = torch.from_numpy(token_frequencies(work.train, tokenizer.vocabulary, tokenizer.eos)).to(device)
     model.train(True)
     hold_language_model(model, still=progress.epoch < hp.frozen_epochs)
-    mean = Mean("train_loss")
+    mean, dice = Mean("train_loss"), Dice(rng, device, generator)
     with _traced(work.trace if progress.steps == 0 else None) as traced:
-        for lines in batches_of_epoch(order, work, progress, mean):
+        for lines in walk(order, work, progress, mean, dice, save):
             batch = collate(work.train, lines, tokenizer.bos, tokenizer.eos, rng, hp.condition_dropout)
             with autocast(hp.precision, device):
                 logits = model.decoder(model.prefix(batch, device, generator, hp.mirror), batch.tokens.to(device))

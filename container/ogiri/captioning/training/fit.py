@@ -6,8 +6,9 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from functools import partial
 
-from ogiri.captioning.training.checkpoint import load_checkpoint, save_checkpoint
+from ogiri.captioning.training.checkpoint import Checkpoints
 from ogiri.captioning.training.epoch import cross_entropy_epoch
 from ogiri.captioning.training.fitting import Fitting, Progress, Stopped
 from ogiri.captioning.training.model import Model
@@ -16,10 +17,11 @@ from ogiri.captioning.training.scst import SelfCritical, picture_batches
 from ogiri.captioning.training.stage import Stage
 from ogiri.captioning.training.validation import settle, validate
 
-CHECKPOINT_EVERY_SECONDS = 20.0
+CHECKPOINT_EVERY_SECONDS = 20.0  # between two epochs; `walk` writes some within one
 CROSS_ENTROPY, SELF_CRITICAL = 0, 1
 
-Epoch = Callable[[Model, Fitting, Progress, Stage], dict[str, float]]
+Save = Callable[[], None]
+Epoch = Callable[[Model, Fitting, Progress, Stage, Save], dict[str, float]]
 
 log = logging.getLogger(__name__)
 
@@ -29,17 +31,18 @@ def fit(model: Model, work: Fitting) -> Progress:
     for part in model.modules():
         part.to(work.device)
     progress = Progress()
-    saved = load_checkpoint(work.checkpoint, work.fingerprint)
+    checkpoints = Checkpoints(work.checkpoint, work.fingerprint, work.job_name)
+    saved = checkpoints.load()
     if saved is not None:
         model.load_state_dict(saved["model"])
         progress = Progress(**saved["progress"])
-        log.info("going on from the checkpoint after epoch %d", progress.epoch)
+        log.info("going on from the checkpoint %s", _where(progress))
     while True:
         stage = _build_stage(model, work, progress)
         if saved is not None:
             stage.load_state_dict(saved["stage"])
             saved = None
-        _run_stage(model, work, progress, stage)
+        _run_stage(model, work, progress, stage, partial(_save, checkpoints, model, stage, progress))
         if progress.stage == SELF_CRITICAL or not work.hyperparameters.scst_epochs or work.stopping():
             break
         _begin_self_critical(model, progress)
@@ -49,24 +52,25 @@ def fit(model: Model, work: Fitting) -> Progress:
     return progress
 
 
-def _run_stage(model: Model, work: Fitting, progress: Progress, stage: Stage) -> None:
+def _run_stage(model: Model, work: Fitting, progress: Progress, stage: Stage, save: Save) -> None:
     hp = work.hyperparameters
     run_epoch: Epoch = cross_entropy_epoch
     last, figure = hp.epochs, hp.select_by
     if progress.stage == SELF_CRITICAL:
         last, figure = progress.stage_began + hp.scst_epochs, "cider"
-        longest = max(len(line) for line in work.train.lines) + 1
+        longest = int(work.train.lines.lengths.max()) + 1
         run_epoch = SelfCritical(work.train_references, work.tokenizer, hp.counted, longest).epoch
     saved_at, saved_epoch = time.monotonic(), progress.epoch
     while progress.epoch < last and not work.stopping() and not _ran_out_of_patience(progress, hp.patience):
         try:
-            metrics = run_epoch(model, work, progress, stage)
+            metrics = run_epoch(model, work, progress, stage, save)
         except Stopped:
             log.info("asked to end in epoch %d: keeping what is best so far", progress.epoch + 1)
-            saved_epoch = progress.epoch  # the weights are no longer those of its end
+            saved_epoch = progress.epoch  # the checkpoint is written, with this epoch's weights as they were
             break
         progress.epoch += 1
         if len(work.validation) > 0:
+            log.info("epoch %d: validating with %d lines", progress.epoch, len(work.validation))
             with stage.average.applied():
                 settle(model, work)
                 metrics |= validate(model, work)
@@ -74,12 +78,12 @@ def _run_stage(model: Model, work: Fitting, progress: Progress, stage: Stage) ->
         progress.history.append({"epoch": progress.epoch, **metrics})
         work.report_metrics(progress.history[-1])
         if time.monotonic() - saved_at > CHECKPOINT_EVERY_SECONDS:
-            _save(model, work, stage, progress)
+            save()
             saved_at, saved_epoch = time.monotonic(), progress.epoch
     if not progress.best_weights:
         settle(model, work)
     if progress.epoch > saved_epoch:
-        _save(model, work, stage, progress)
+        save()
 
 
 def _build_stage(model: Model, work: Fitting, progress: Progress) -> Stage:
@@ -105,16 +109,14 @@ def _begin_self_critical(model: Model, progress: Progress) -> None:
     progress.stage, progress.stage_began = SELF_CRITICAL, progress.epoch
 
 
-def _save(model: Model, work: Fitting, stage: Stage, progress: Progress) -> None:
-    save_checkpoint(
-        work.checkpoint,
-        {
-            "fingerprint": work.fingerprint,
-            "model": model.state_dict(),
-            "stage": stage.state_dict(),
-            "progress": vars(progress),
-        },
-    )
+def _save(checkpoints: Checkpoints, model: Model, stage: Stage, progress: Progress) -> None:
+    checkpoints.save({"model": model.state_dict(), "stage": stage.state_dict(), "progress": vars(progress)})
+
+
+def _where(progress: Progress) -> str:
+    if not progress.within:
+        return f"after epoch {progress.epoch}"
+    return f"in epoch {progress.epoch + 1}, after {progress.within['batches']} of its batches"
 
 
 def _keep_best(model: Model, progress: Progress, metrics: dict[str, float], select_by: str) -> None:

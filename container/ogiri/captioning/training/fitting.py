@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,6 +29,7 @@ class Progress:
         best_weights: as `Model.state_dict`; empty until something was validated.
         stage: which of the stages is under way, 0 = cross-entropy, 1 = self-critical.
         stage_began: epochs done before it.
+        within: where the epoch under way stands, see `walk`; empty between two.
     """
 
     epoch: int = 0
@@ -38,6 +40,7 @@ class Progress:
     best_weights: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     stage: int = 0
     stage_began: int = 0
+    within: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -56,12 +59,13 @@ class Fitting:
         stopping: true once the job is asked to end.
         report_metrics: takes the metrics of an epoch.
         trace: file for a trace of the first steps, None for no trace.
+        job_name: of the training job, which its checkpoints carry.
     """
 
     train: Examples
     validation: Examples
-    references: list[list[str]]
-    train_references: list[list[str]]
+    references: Sequence[list[str]]
+    train_references: Sequence[list[str]]
     tokenizer: Tokenizer
     hyperparameters: CaptionHyperparameters
     device: torch.device
@@ -70,6 +74,7 @@ class Fitting:
     stopping: Callable[[], bool]
     report_metrics: Callable[[Mapping[str, float]], None]
     trace: Path | None = None
+    job_name: str = ""
 
 
 class Stopped(Exception):

@@ -6,7 +6,7 @@ For descriptions only: it teaches a model to write what most people wrote, which
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +23,8 @@ from ogiri.captioning.training.fitting import Fitting, Progress
 from ogiri.captioning.training.metrics import Tokens, segment
 from ogiri.captioning.training.model import Model
 from ogiri.captioning.training.precision import autocast
-from ogiri.captioning.training.stage import Mean, Stage, batches_of_epoch
+from ogiri.captioning.training.stage import Stage
+from ogiri.captioning.training.walk import Dice, Mean, walk
 
 DRAWN_LINES = 5  # a picture and step
 END = "\n"  # no token of a segmented line
@@ -57,8 +58,10 @@ class SelfCritical:
         self._tokenizer, self._kind, self._max_tokens = tokenizer, kind, max_tokens
         self._cider = CiderD([[self._counted(line) for line in lines] for lines in references])
 
-    def epoch(self, model: Model, work: Fitting, progress: Progress, stage: Stage) -> dict[str, float]:
-        """Take every training picture once.
+    def epoch(
+        self, model: Model, work: Fitting, progress: Progress, stage: Stage, save: Callable[[], None]
+    ) -> dict[str, float]:
+        """Take every training picture once, those that a checkpoint within the epoch has seen not again.
 
         Returns:
             `train_reward`, the mean CIDEr-D of the lines that were drawn, and `pictures_per_second`.
@@ -72,8 +75,8 @@ class SelfCritical:
         torch.manual_seed(int(rng.integers(2**62)))
         order = picture_batches(len(work.train.rows), hp.batch_size, rng)
         model.train(False)
-        mean = Mean("train_reward")
-        for pictures in batches_of_epoch(order, work, progress, mean):
+        mean, dice = Mean("train_reward"), Dice(rng, work.device)
+        for pictures in walk(order, work, progress, mean, dice, save):
             with autocast(hp.precision, work.device):
                 loss = self.loss(model, work.train, pictures, work.device, rng)
             stage.step(loss.value)

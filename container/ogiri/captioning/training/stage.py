@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
-import logging
-import math
-import sys
-import time
-from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from ogiri.captioning.training.average import Average
-from ogiri.captioning.training.fitting import Fitting, Progress, Stopped
 from ogiri.captioning.training.model import Model
-
-LOG_EVERY_SECONDS = 30.0
-
-Ints = npt.NDArray[np.int64]
-
-log = logging.getLogger(__name__)
 
 
 class Stage:
@@ -64,52 +49,3 @@ class Stage:
         self._optimizer.load_state_dict(state["optimizer"])
         self._schedule.load_state_dict(state["schedule"])
         self.average.load_state_dict(state["average"])
-
-
-class Mean:
-    """A weighted mean that grows, and how fast."""
-
-    def __init__(self, name: str) -> None:
-        """Args: name: `train_loss`."""
-        self.name = name
-        self._total, self._weight, self._began = 0.0, 0.0, time.monotonic()
-
-    def add(self, value: float, weight: float) -> None:
-        """Take in one more."""
-        self._total, self._weight = self._total + value * weight, self._weight + weight
-
-    @property
-    def value(self) -> float:
-        """The mean so far."""
-        return self._total / max(self._weight, 1e-12)
-
-    @property
-    def seconds(self) -> float:
-        """Since the first."""
-        return time.monotonic() - self._began
-
-    @property
-    def per_second(self) -> float:
-        """Weight a second."""
-        return self._weight / self.seconds
-
-
-def batches_of_epoch(order: Sequence[Ints], work: Fitting, progress: Progress, mean: Mean) -> Iterator[Ints]:
-    """The batches of an epoch, with a bar on a terminal and lines in a log.
-
-    Raises:
-        Stopped: the job is asked to end.
-        FloatingPointError: the mean is no number any more.
-    """
-    hp, epoch = work.hyperparameters, progress.epoch + 1
-    title = f"epoch {epoch}/{hp.epochs + hp.scst_epochs}"
-    bar, logged = tqdm(order, title, leave=False, disable=not sys.stderr.isatty(), unit="batch"), time.monotonic()
-    for done, batch in enumerate(bar, 1):
-        yield batch
-        if not math.isfinite(mean.value):
-            raise FloatingPointError(f"{mean.name} is {mean.value} in epoch {epoch}: try a lower learning_rate")
-        if bar.disable and time.monotonic() - logged > LOG_EVERY_SECONDS:
-            logged = time.monotonic()
-            log.info("epoch %d: %d of %d batches, %s %.4f", epoch, done, len(order), mean.name, mean.value)
-        if work.stopping():
-            raise Stopped

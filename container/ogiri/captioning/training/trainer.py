@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +13,22 @@ import numpy.typing as npt
 import torch
 
 from ogiri import picture
-from ogiri.captioning.data.features import Interrupted
+from ogiri.captioning.data.blocks import Interrupted
 from ogiri.captioning.data.records import Records
 from ogiri.captioning.data.scan import read_channel, scan
 from ogiri.captioning.model.decoder import Decoder
 from ogiri.captioning.model.encoder import Encoder
 from ogiri.captioning.serving.captioner import open_captioner
 from ogiri.captioning.training import publish, report
-from ogiri.captioning.training.build import build_encoder, build_model, find_language_model, pick_device
+from ogiri.captioning.training.build import (
+    build_encoder,
+    build_model,
+    find_language_model,
+    find_tokenizer,
+    pick_device,
+)
 from ogiri.captioning.training.cleaning import banned_words, clean
+from ogiri.captioning.training.course import Course
 from ogiri.captioning.training.dataset import Dataset, Part, build_dataset
 from ogiri.captioning.training.evaluate import MAX_EVALUATED_PICTURES, Evaluation, EvaluationSet, evaluate
 from ogiri.captioning.training.fingerprint import job_fingerprint
@@ -32,6 +37,7 @@ from ogiri.captioning.training.fitting import Fitting
 from ogiri.captioning.training.hyperparameters import CaptionHyperparameters
 from ogiri.captioning.training.pictures import read_pictures
 from ogiri.captioning.training.quality import MAX_GATE_LINES, MIN_GATE_LINES
+from ogiri.captioning.training.warm_start import find_warm_start
 from ogiri.task import TrainingContext, UserError
 
 DEFAULT_TABLE = "OgiriTrainingDataTable"
@@ -53,40 +59,49 @@ class CaptionTrainer:
             UserError: something about the data, the channels or the hyperparameters can be mended.
         """
         hp: CaptionHyperparameters = context.hyperparameters
-        clock = _Clock()
+        with Course(context.checkpoints, context.job_name, hp.batch_size) as course:
+            return self._run(context, hp, course)
+
+    def _run(self, context: TrainingContext, hp: CaptionHyperparameters, course: Course) -> Path:
+        course.begin("records")
         device = pick_device(hp)
-        encoder, language_model = build_encoder(context, hp), find_language_model(context, hp)
+        warm_start = find_warm_start(context.channels, hp)
+        encoder, language_model = build_encoder(context, hp, warm_start), find_language_model(context, hp)
+        tokenizer = find_tokenizer(warm_start, language_model)
         banned = banned_words(context.channels, hp)
         records, dropped = clean(read_records(context, hp), hp, banned, context.output)
-        clock.lap("records")
+        course.begin("pictures")
         try:
             arrays = read_pictures(context, hp, records, encoder, device)
         except Interrupted:
             return context.model
-        clock.lap("pictures")
-        tokenizer = language_model.tokenizer if language_model else None
+        course.begin("training")
         dataset = build_dataset(records, arrays, hp, tokenizer, dropped)
-        model = build_model(hp, dataset, encoder, language_model)
-        started_from = language_model.fingerprint() if language_model else ""
-        progress = fit(model, _fitting(context, hp, dataset, encoder, device, started_from))
-        clock.lap("training")
+        model = build_model(hp, dataset, encoder, language_model, warm_start)
+        started_from = "".join(start.fingerprint() for start in (language_model, warm_start) if start is not None)
+        progress = fit(model, _fitting(context, hp, dataset, encoder, device, started_from, course))
         if progress.steps == 0:
             return context.model
+        course.begin("export")
         encoder, decoder = encoder.cpu(), model.decoder.cpu()
         quantization = publish.publish_graphs(
             context.model, encoder, decoder, dataset.tokenizer, _gate_lines(hp, dataset, encoder, context), hp.quantize
         )
+        if encoder.projection is not None and not hp.trains_encoder:  # the decoder goes with no other
+            publish.save_weights(context.output / publish.WEIGHTS_FOLDER, {"encoder": encoder})
         if hp.export_weights:
             publish.save_weights(context.model / publish.WEIGHTS_FOLDER, {"encoder": encoder, "decoder": decoder})
-        clock.lap("export")
         facts = report.facts(hp, records, arrays, dataset, progress, quantization)
         described = _described(context, hp, dataset, decoder, quantization, banned)
         publish.publish_manifest(context.model, described, facts)
+        course.begin("evaluation")
         data = None if context.stopping() else _evaluation_set(hp, dataset, encoder)
         evaluation = None if data is None else _evaluate(context, hp, dataset, data)
-        clock.lap("evaluation")
+        course.begin("report")
         report.write_report(
-            report.Outcome(context, facts, dataset, progress, quantization, model, device, data, evaluation, clock.laps)
+            report.Outcome(
+                context, facts, dataset, progress, quantization, model, device, data, evaluation, course.laps
+            )
         )
         publish.publish_manifest(context.model, described, facts | report.headline(evaluation))
         return context.model
@@ -106,21 +121,6 @@ def read_records(context: TrainingContext, hp: CaptionHyperparameters) -> Record
     return scan(os.environ.get("DYNAMODB_TABLE_NAME") or DEFAULT_TABLE, hp.min_records)
 
 
-@dataclass
-class _Clock:
-    """Seconds of each stage."""
-
-    def __post_init__(self) -> None:
-        self.laps: dict[str, float] = {}
-        self._since = time.monotonic()
-
-    def lap(self, name: str) -> None:
-        now = time.monotonic()
-        self.laps[name] = round(now - self._since, 2)
-        self._since = now
-        log.info("%s: %.1f s", name, self.laps[name])
-
-
 def _fitting(
     context: TrainingContext,
     hp: CaptionHyperparameters,
@@ -128,6 +128,7 @@ def _fitting(
     encoder: Encoder,
     device: torch.device,
     started_from: str,
+    course: Course,
 ) -> Fitting:
     return Fitting(
         train=dataset.train.examples,
@@ -140,7 +141,8 @@ def _fitting(
         checkpoint=context.checkpoints / "training.pt",
         fingerprint=job_fingerprint(hp, dataset, encoder, started_from),
         stopping=context.stopping,
-        report_metrics=context.report_metrics,
+        report_metrics=course.following(context.report_metrics),
+        job_name=context.job_name,
         trace=context.output / "trace.json" if hp.profile else None,
     )
 
@@ -163,15 +165,22 @@ def _gate_lines(
 
 
 def _some_pixels(hp: CaptionHyperparameters, part: Part, folder: Path) -> npt.NDArray[np.uint8]:
-    keys = [one.key for one in part.pictures[:PARITY_PICTURES]]
-    return np.stack([picture.load((folder / key).read_bytes(), hp.image_size) for key in keys])
+    """A few pictures to compare the encoder's graph with torch on; noise where they have gone from the channel."""
+    found = []
+    for one in part.pictures[:PARITY_PICTURES]:
+        try:
+            found.append(picture.load((folder / one.key).read_bytes(), hp.image_size))
+        except (OSError, picture.PictureError) as error:
+            log.warning("picture %s cannot be read any more (%s): the export is checked without it", one.key, error)
+    shape = (1, hp.image_size, hp.image_size, 3)
+    return np.stack(found) if found else np.random.default_rng(hp.seed).integers(0, 256, shape, np.uint8)
 
 
 def _maps(
     part: Part, pictures: npt.NDArray[np.int64], encoder: Encoder, hp: CaptionHyperparameters
 ) -> npt.NDArray[np.generic]:
     """Feature maps (pictures, cells, channels) of some pictures of one side, made now where the encoder was trained."""
-    stored = part.examples.pictures[part.rows[pictures]]
+    stored: npt.NDArray[np.generic] = part.examples.pictures[part.rows[pictures]]
     if not hp.trains_encoder:
         return stored
     encoder.eval()

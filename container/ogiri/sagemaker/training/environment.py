@@ -5,8 +5,11 @@ https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-training-algo-ru
 
 from __future__ import annotations
 
+import errno
 import json
+import logging
 import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +20,10 @@ from ogiri.task import UserError
 BASE_FOLDER = "/opt/ml"
 DEFAULT_HOST = "algo-1"
 DEFAULT_JOB_NAME = "local"
+
+_REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM)
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -92,7 +99,7 @@ def read() -> Environment:
     """Read what the platform laid out, and make the folders to write to.
 
     Raises:
-        UserError: a file of input/config is malformed, or a channel comes in Pipe mode.
+        UserError: a file of input/config is malformed, a channel comes in Pipe mode, or a folder cannot be written to.
     """
     base = base_folder()
     hosts, current_host = _hosts(base / "input" / "config" / "resourceconfig.json")
@@ -104,8 +111,20 @@ def read() -> Environment:
         job_name=os.environ.get("TRAINING_JOB_NAME") or DEFAULT_JOB_NAME,
     )
     for folder in (environment.model, environment.output_data, environment.checkpoints):
-        folder.mkdir(parents=True, exist_ok=True)
+        _make(folder)
     return environment
+
+
+def empty(folder: Path) -> None:
+    """Remove what a run that was killed left in a folder, so that only what this one writes lies there."""
+    left = sorted(folder.iterdir())
+    for path in left:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    if left:
+        _log.info("removed from %s what an earlier run left: %s", folder, ", ".join(path.name for path in left))
 
 
 def read_object(path: Path) -> dict[str, Any]:
@@ -123,6 +142,18 @@ def read_object(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise UserError(f'{path} must hold a JSON object, {{"name": value, …}}')
     return value
+
+
+def _make(folder: Path) -> None:
+    """Training that ends with a folder that nothing can be written to would be lost."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if error.errno not in _REFUSED:
+            raise
+        raise UserError(f"{folder} cannot be made ({error.strerror}): mount it so that it can be written to") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UserError(f"{folder} cannot be written to: mount it so that it can, and not read-only")
 
 
 def _hosts(path: Path) -> tuple[tuple[str, ...], str]:
