@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from ogiri.captioning.model.token_lines import TokenLines
 from ogiri.captioning.training import epoch, fit, walk
 from ogiri.captioning.training.examples import IGNORED, collate
 from ogiri.captioning.training.model import Model
@@ -118,7 +119,7 @@ def surprised(tmp_path: Path, **values: object) -> Job:
     job = Job(tmp_path, hyperparameters(epochs=12, learning_rate=0.03, **values))
     rng, validation = np.random.default_rng(0), job.dataset.validation
     lines = [rng.integers(3, job.dataset.tokenizer.vocabulary, 8).tolist() for _ in validation.examples.lines]
-    examples = dataclasses.replace(validation.examples, lines=lines)
+    examples = dataclasses.replace(validation.examples, lines=TokenLines.of(lines))
     job.dataset = dataclasses.replace(job.dataset, validation=dataclasses.replace(validation, examples=examples))
     return job
 
