@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from sagemaker_stand_in import SageMaker, sagemaker_handler
 from stand_ins import Rekognition, Web, rekognition_handler, serving, web_handler
 
 from local.aws import embedded_aws
@@ -16,9 +17,25 @@ def web():
 
 
 @pytest.fixture
+def outside():
+    """A web at an address that the tests of guarded connections count as public."""
+    pages = Web()
+    with serving(web_handler(pages), "127.0.0.2") as pages.url:
+        yield pages
+
+
+@pytest.fixture
 def rekognition():
     service = Rekognition()
     with serving(rekognition_handler(service)) as service.url:
+        yield service
+
+
+@pytest.fixture
+def sagemaker(aws, monkeypatch):
+    service = SageMaker()
+    with serving(sagemaker_handler(service)) as service.url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_SAGEMAKER", service.url)
         yield service
 
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import requests
 from PIL import Image
 
 
@@ -41,6 +42,7 @@ class Rekognition:
     labels: list = field(default_factory=lambda: [{"Name": "Cat", "Confidence": 98.76543}])
     texts: list = field(default_factory=list)
     failures: list = field(default_factory=list)  # error types, each answered once
+    moderation: list = field(default_factory=list)
     calls: Counter = field(default_factory=Counter)
     parameters: dict = field(default_factory=dict)
     images: list = field(default_factory=list)
@@ -56,6 +58,9 @@ class Rekognition:
         with Image.open(io.BytesIO(data)) as image:
             if min(image.size) < 80 or max(image.size) > 10_000 or len(data) > 5 * 1024 * 1024:
                 return 400, {"__type": "InvalidParameterException", "message": f"{image.size}, {len(data)} bytes"}
+        if operation == "DetectModerationLabels":
+            found = [label for label in self.moderation if label["Confidence"] >= body["MinConfidence"]]
+            return 200, {"ModerationLabels": found}
         if operation == "DetectText":
             return 200, {"TextDetections": self.texts}
         self.images.append(data)
@@ -104,17 +109,51 @@ def rekognition_handler(rekognition: Rekognition) -> type:
 
 
 @contextmanager
-def serving(handler: type):
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+def serving(handler: type, host: str = "127.0.0.1"):
+    server = ThreadingHTTPServer((host, 0), handler)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}"
+        yield f"http://{host}:{server.server_port}"
     finally:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+@dataclass
+class BusyDynamoDB:
+    """Hands everything on to the embedded one, but refuses so many writes first."""
+
+    target: str
+    refusals: int = 0
+    url: str = ""
+
+
+def busy_handler(front: BusyDynamoDB) -> type:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            if self.headers["X-Amz-Target"].endswith(".PutItem") and front.refusals:
+                front.refusals -= 1
+                prefix = "com.amazonaws.dynamodb.v20120810#"
+                status, data = 400, json.dumps({"__type": prefix + "ProvisionedThroughputExceededException"}).encode()
+            else:
+                answer = requests.post(front.target, data=body, headers=dict(self.headers), timeout=30)
+                status, data = answer.status_code, answer.content
+            self.send_response(status)
+            self.send_header("Content-Type", "application/x-amz-json-1.0")
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *_):
+            pass
+
+    return Handler
 
 
 def drip(handler: BaseHTTPRequestHandler) -> None:

@@ -1,4 +1,5 @@
-"""What the Lambdas and the local demo share: a CSV becomes pictures in S3 and records in DynamoDB.
+"""What the Lambdas and the local demo share: a CSV becomes records, records a job, its model an endpoint.
 
-Of `ogiri` it imports `record` alone, which the layer carries along; besides that boto3, requests and Pillow.
+Of `ogiri` it imports `record` and `sagemaker.training.metrics` alone, which the layer carries along; besides that
+boto3, requests and Pillow.
 """

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import requests
 from botocore.config import Config
 from requests.adapters import HTTPAdapter
 from urllib3.util.retry import Retry
+
+from ogiri_aws.addresses import GuardedAdapter
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -36,8 +39,13 @@ class Clients:
             client.close()
 
 
-def connect(threads: int) -> Clients:
+def connect(threads: int, networks: Sequence[str] | None = None) -> Clients:
     """Clients for so many threads, from the environment as boto3 reads it (`AWS_ENDPOINT_URL` and its like included).
+
+    Args:
+        threads: that use them at a time.
+        networks: besides the public ones, those that pictures may come from (`10.1.0.0/16`); None lets them come from
+            wherever this machine reaches, which is for somebody at their own.
 
     Raises:
         botocore's NoRegionError: no region is set.
@@ -54,11 +62,11 @@ def connect(threads: int) -> Clients:
         session.client("s3", region_name=region, config=config),
         session.client("dynamodb", region_name=region, config=config),
         session.client("rekognition", region_name=region, config=config),
-        _web(threads),
+        _web(threads, networks),
     )
 
 
-def _web(threads: int) -> requests.Session:
+def _web(threads: int, networks: Sequence[str] | None) -> requests.Session:
     session = requests.Session()
     session.headers["User-Agent"] = "ogiri"
     session.max_redirects = MAX_REDIRECTS
@@ -72,7 +80,12 @@ def _web(threads: int) -> requests.Session:
         respect_retry_after_header=False,  # it may be hours
         redirect=False,
     )
-    adapter = HTTPAdapter(pool_connections=threads, pool_maxsize=threads, max_retries=retries)
+    options: dict[str, Any] = {"pool_connections": threads, "pool_maxsize": threads, "max_retries": retries}
+    if networks is None:
+        adapter = HTTPAdapter(**options)
+    else:
+        adapter = GuardedAdapter(networks, **options)
+        session.trust_env = False  # a proxy would connect in our place, to whatever it is asked for
     session.mount("https://", adapter)
     session.mount("http://", adapter)
     return session

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    NoCredentialsError,
-    NoRegionError,
-    PartialCredentialsError,
-)
-from botocore.exceptions import ConnectionError as NetworkError
+from botocore.exceptions import BotoCoreError, ClientError, NoRegionError
 
 from ogiri.record import Label, Record, RecordError
-from ogiri_aws import table
+from ogiri_aws import failures, table
 from ogiri_aws.clients import Clients, connect
 from ogiri_aws.items import PictureItem, PictureLine
 from ogiri_aws.pictures import Limits, PictureError, PictureSource, media_type
@@ -28,23 +21,10 @@ from ogiri_aws.rekognition import Detection, analyse
 from ogiri_aws.rows import RowError
 
 THREADS = 16
+START_SECONDS = 45.0  # that must be left for a picture to be begun
+STOP_SECONDS = 15.0  # that are left to the caller when pictures under way are given up
 
 _COUNTS = ("rows", "pictures", "written", "skipped", "analysed")
-# With these no picture can succeed, so the first one ends it all.
-_FATAL_CODES = {
-    "AccessDenied",
-    "AccessDeniedException",
-    "ExpiredToken",
-    "ExpiredTokenException",
-    "InvalidAccessKeyId",
-    "InvalidClientTokenId",
-    "InvalidSignatureException",
-    "NoSuchBucket",
-    "ResourceNotFoundException",
-    "SignatureDoesNotMatch",
-    "UnrecognizedClientException",
-}
-_FATAL_ERRORS = (NetworkError, NoCredentialsError, NoRegionError, PartialCredentialsError)
 _ROW_ERRORS = (PictureError, RecordError, ClientError, BotoCoreError)
 
 
@@ -78,6 +58,7 @@ class Report:
         skipped: records that were there already.
         analysed: pictures that Rekognition was asked about.
         errors: rows left out, by line of the CSV.
+        unfinished: items to be ingested again, which count nowhere else; see `seconds_left` and `postpone` of `ingest`.
     """
 
     rows: int = 0
@@ -86,13 +67,15 @@ class Report:
     skipped: int = 0
     analysed: int = 0
     errors: list[RowError] = field(default_factory=list)
+    unfinished: list[PictureItem] = field(default_factory=list)
 
     @classmethod
     def total(cls, reports: Iterable[Report]) -> Report:
         """All of them as one."""
         parts = list(reports)
         counts = {name: sum(getattr(part, name) for part in parts) for name in _COUNTS}
-        return cls(**counts, errors=sorted((error for part in parts for error in part.errors), key=attrgetter("line")))
+        errors = sorted((error for part in parts for error in part.errors), key=attrgetter("line"))
+        return cls(**counts, errors=errors, unfinished=[item for part in parts for item in part.unfinished])
 
     def to_json(self) -> dict[str, Any]:
         """What `json.dumps` takes."""
@@ -109,6 +92,8 @@ def ingest(
     threads: int = THREADS,
     progress: Callable[[int, int], None] | None = None,
     clients: Clients | None = None,
+    seconds_left: Callable[[], float] | None = None,
+    postpone: bool = False,
 ) -> Report:
     """Store the pictures of `items`, analyse each once, and write a record for each of their lines.
 
@@ -125,6 +110,9 @@ def ingest(
         threads: pictures at a time.
         progress: called with (pictures done, pictures in all) from this thread.
         clients: kept open by the caller, for a Lambda that is called again; made here otherwise.
+        seconds_left: until this process is ended; pictures that it leaves no time for come back unfinished. None has no
+            end.
+        postpone: let pictures of which a service is too busy come back unfinished, instead of reporting their rows.
 
     Raises:
         IngestError: what would fail for every picture.
@@ -134,16 +122,30 @@ def ingest(
             clients = _connect(threads)
             stack.callback(clients.close)
         source = PictureSource(clients.s3, clients.http, folder, limits or Limits())
-        job = _Job(clients, source, destination, detection or Detection())
-        pool = stack.enter_context(ThreadPoolExecutor(threads, thread_name_prefix="ingest"))
-        stack.callback(pool.shutdown, wait=False, cancel_futures=True)
-        futures = [pool.submit(job.ingest, item) for item in items]
-        reports = []
-        for done, future in enumerate(as_completed(futures), 1):
+        job = _Job(clients, source, destination, detection or Detection(), seconds_left, postpone)
+        pool = ThreadPoolExecutor(threads, thread_name_prefix="ingest")
+        stack.callback(pool.shutdown, wait=seconds_left is None, cancel_futures=True)
+        futures = {pool.submit(job.ingest, item): item for item in items}
+        return Report.total(_results(futures, progress, seconds_left))
+
+
+def _results(
+    futures: Mapping[Future[Report], PictureItem],
+    progress: Callable[[int, int], None] | None,
+    seconds_left: Callable[[], float] | None,
+) -> list[Report]:
+    reports = []
+    pending = dict(futures)
+    timeout = None if seconds_left is None else max(0.0, seconds_left() - STOP_SECONDS)
+    try:
+        for done, future in enumerate(as_completed(futures, timeout), 1):
             reports.append(future.result())
+            del pending[future]
             if progress is not None:
                 progress(done, len(futures))
-        return Report.total(reports)
+    except TimeoutError:  # what a thread still writes is written once all the same
+        reports += [Report(unfinished=[item]) for item in pending.values()]
+    return reports
 
 
 def _connect(threads: int) -> Clients:
@@ -159,9 +161,13 @@ class _Job:
     source: PictureSource
     destination: Destination
     detection: Detection
+    seconds_left: Callable[[], float] | None
+    postpone: bool
 
     def ingest(self, item: PictureItem) -> Report:
         """Store one picture, analyse it if nobody has, and write its new lines."""
+        if self.seconds_left is not None and self.seconds_left() < START_SECONDS:
+            return Report(unfinished=[item])
         try:
             known = table.known(self.clients.dynamodb, self.destination.table, item.image_key)
             data = self._store(item)
@@ -171,6 +177,8 @@ class _Job:
             if analysed:
                 analysis = self._analyse(item, data)
         except _ROW_ERRORS as error:
+            if self._waits(error):
+                return Report(unfinished=[item])
             errors = self._errors(item.lines, error)
             return Report(len(item.lines), 1, errors=errors)
         labels, text = analysis or ((), "")
@@ -221,6 +229,8 @@ class _Job:
             try:
                 written += table.put(self.clients.dynamodb, self.destination.table, record)
             except _ROW_ERRORS as error:
+                if self._waits(error):  # lines that were written are skipped the next time
+                    return Report(unfinished=[item])
                 errors += self._errors([line], error)
         rows = len(item.lines)
         return Report(rows, 1, written, rows - written - len(errors), int(analysed), errors)
@@ -234,15 +244,13 @@ class _Job:
         Raises:
             IngestError: every other picture would fail in the same way.
         """
-        reason = str(error)
-        if isinstance(error, ClientError):
-            code, message = error.response["Error"].get("Code"), error.response["Error"].get("Message")
-            reason = f"{error.operation_name} failed: {code} ({message})"
-            if code in _FATAL_CODES:
-                raise IngestError(f"{reason}; the destination is {self.destination}") from error
-        if isinstance(error, _FATAL_ERRORS):
+        reason = failures.reason(error)
+        if failures.is_fatal(error):
             raise IngestError(f"{reason}; the destination is {self.destination}") from error
         return [RowError(line.line_number, reason) for line in lines]
+
+    def _waits(self, error: Exception) -> bool:
+        return self.postpone and failures.is_busy(error)
 
 
 def _from_csv(item: PictureItem) -> tuple[tuple[Label, ...], str] | None:

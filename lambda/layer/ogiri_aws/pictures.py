@@ -25,6 +25,10 @@ class PictureError(Exception):
     """A picture that cannot be had or read; the message names it and says why."""
 
 
+class TooLargeError(PictureError):
+    """A picture of more than `MAX_PIXELS`."""
+
+
 @dataclass(frozen=True)
 class Limits:
     """How long and how large a fetched picture may be.
@@ -166,11 +170,11 @@ def opened(data: bytes) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise PictureError(f"the picture has more than {MAX_PIXELS:,} pixels") from error
+        raise TooLargeError(f"the picture has more than {MAX_PIXELS:,} pixels") from error
     except Exception as error:  # as above
         raise PictureError(f"the {len(data):,} bytes are no picture ({', '.join(FORMATS)} are read)") from error
     if image.width * image.height > MAX_PIXELS:
-        raise PictureError(f"the picture has {image.width} x {image.height} pixels: at most {MAX_PIXELS:,} are taken")
+        raise TooLargeError(f"the picture has {image.width} x {image.height} pixels: at most {MAX_PIXELS:,} are taken")
     return image
 
 

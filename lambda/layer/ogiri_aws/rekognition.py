@@ -5,15 +5,14 @@ Limits: https://docs.aws.amazon.com/rekognition/latest/dg/limits.html
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
-from PIL import Image, ImageOps
 
 from ogiri.record import Label, labels_from
+from ogiri_aws.copies import jpeg_copy
 from ogiri_aws.pictures import PictureError, opened
 
 if TYPE_CHECKING:
@@ -25,7 +24,6 @@ MIN_SIDE, MAX_SIDE = 80, 10_000  # pixels
 MAX_TEXT_CHARACTERS = 200
 
 _MODES = {"JPEG": ("L", "RGB"), "MPO": ("L", "RGB"), "PNG": ("1", "L", "LA", "P", "RGB", "RGBA")}
-_COPY_SIDES = (4096, 2048, 1024)  # the first whose JPEG is small enough
 _REFUSALS = ("InvalidImageFormatException", "ImageTooLargeException", "InvalidParameterException")
 
 
@@ -37,11 +35,14 @@ class Detection:
         min_confidence: 0 to 100. Below Rekognition's own 55: training sees the confidence, and weighs with it.
         max_labels: the best so many.
         text: ask DetectText too, which costs as much as DetectLabels.
+        moderation_confidence: 1 to 100 asks DetectModerationLabels first, and refuses a picture with one at least as
+            sure as that; 0 asks nothing.
     """
 
     min_confidence: float = 30.0
     max_labels: int = 10
     text: bool = True
+    moderation_confidence: float = 0.0
 
 
 def analyse(
@@ -50,12 +51,14 @@ def analyse(
     """Labels, best first, and the text in the picture, its lines joined by a space.
 
     Raises:
-        PictureError: the bytes are no picture, or Rekognition does not take it.
+        PictureError: the bytes are no picture, Rekognition does not take it, or it is one that moderation refuses.
         botocore's ClientError, BotoCoreError: anything else that fails.
     """
     detection = detection or Detection()
     image = acceptable(picture)
     try:
+        if detection.moderation_confidence:
+            _moderate(client, image, detection.moderation_confidence)
         answer = client.detect_labels(
             Image={"Bytes": image}, MinConfidence=detection.min_confidence, MaxLabels=detection.max_labels
         )
@@ -81,34 +84,16 @@ def acceptable(picture: bytes) -> bytes:
         if side_fits and len(picture) <= MAX_BYTES and image.mode in _MODES.get(image.format or "", ()):
             return picture
         try:
-            return _jpeg(image)
+            return jpeg_copy(image, MAX_BYTES, MIN_SIDE)
         except Exception as error:  # the codecs raise nearly anything for damaged data
             raise PictureError(f"the {image.format} picture is cut off or damaged ({error})") from error
 
 
-def _jpeg(image: Image.Image) -> bytes:
-    image.draft("RGB", (_COPY_SIDES[0], _COPY_SIDES[0]))
-    rgb = _on_white(ImageOps.exif_transpose(image))
-    data = b""
-    for side in _COPY_SIDES:
-        rgb.thumbnail((side, side))
-        canvas = Image.new("RGB", (max(rgb.width, MIN_SIDE), max(rgb.height, MIN_SIDE)), "white")
-        canvas.paste(rgb)
-        buffer = io.BytesIO()
-        canvas.save(buffer, "JPEG", quality=90)
-        data = buffer.getvalue()
-        if len(data) <= MAX_BYTES:
-            break
-    return data
-
-
-def _on_white(image: Image.Image) -> Image.Image:
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    layer = image.convert("RGBA")
-    white = Image.new("RGB", layer.size, "white")
-    white.paste(layer, mask=layer)
-    return white
+def _moderate(client: RekognitionClient, image: bytes, confidence: float) -> None:
+    labels = client.detect_moderation_labels(Image={"Bytes": image}, MinConfidence=confidence)["ModerationLabels"]
+    if labels:
+        found = ", ".join(f"{label.get('Name', '')} ({label.get('Confidence', 0):.0f} %)" for label in labels)
+        raise PictureError(f"Rekognition's moderation finds {found}")
 
 
 def _text(detections: Iterable[TextDetectionTypeDef]) -> str:
