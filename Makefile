@@ -1,18 +1,18 @@
 # make help
 .DEFAULT_GOAL := help
-.PHONY: help setup demo tune test lint image bench-serving
+.PHONY: help setup demo tune test lint image bench-serving bench-training
 
 PYTHON ?= python3
 export PYTHON
 export PYTHONPATH := $(CURDIR)/container:$(CURDIR)/lambda/layer:$(CURDIR)
-export CSV IMAGES EPOCHS ENCODER PRETRAINED TRIALS METRIC
+export CSV IMAGES EPOCHS ENCODER PRETRAINED TRIALS METRIC COLLECTION
 PATH := $(CURDIR)/.venv/bin:$(PATH):/usr/sbin
 DEMO_OPTIONS = $(if $(CSV),--csv "$$CSV") $(if $(IMAGES),--images "$$IMAGES") $(if $(EPOCHS),--epochs "$$EPOCHS") \
 	$(if $(ENCODER),--encoder "$$ENCODER") $(if $(PRETRAINED),--pretrained "$$PRETRAINED") \
 	$(foreach pair,$(HYPERPARAMETERS),--hyperparameter '$(pair)')
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s%s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-15s%s\n", $$1, $$2 }' Makefile
 
 setup: ## one .venv for serving, training and development, and nginx
 	@scripts/setup.sh
@@ -44,6 +44,18 @@ bench-serving: setup ## how fast serving is, beside other servers and engines: t
 	@python -m benchmarks.serving.load --shape small
 	@python -m benchmarks.serving.growth --shape lstm
 	@python -m benchmarks.serving.growth --shape small
+
+bench-training: ## how fast training is, and what it survives: make bench-training COLLECTION=folder PRETRAINED=folder; takes hours, and a quiet machine
+	@test -n "$$COLLECTION" && test -n "$$PRETRAINED" || { \
+		echo "make bench-training needs COLLECTION=FOLDER (benchmarks/captioning/data.py says what it holds) and PRETRAINED=FOLDER with encoder weights" >&2; exit 2; }
+	@$(MAKE) --no-print-directory setup
+	@python -m benchmarks.training.scan
+	@python -m benchmarks.training.growth
+	@python -m benchmarks.training.pictures "$$COLLECTION/images" --pretrained "$$PRETRAINED"
+	@python -m benchmarks.training.loop "$$COLLECTION" --pretrained "$$PRETRAINED"
+	@python -m benchmarks.training.tokens
+	@python -m benchmarks.training.kill
+	@python -m benchmarks.training.faults
 
 image: ## the container image
 	docker build -t ogiri .

@@ -42,6 +42,14 @@ class PlatformError(Exception):
     """AWS or the host failed: the same job, started again, may pass."""
 
 
+class RankLost(PlatformError):
+    """Another process of the same training does not answer: the cause lies with that one."""
+
+    def __init__(self, said: str) -> None:
+        """Args: said: by whatever noticed it."""
+        super().__init__(f"lost contact with another rank: {said}")
+
+
 # --- serving ---------------------------------------------------------------------------------------------------------
 
 

@@ -1,5 +1,3 @@
-import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +12,6 @@ from ogiri.captioning.training.fingerprint import weights_fingerprint
 from ogiri.captioning.training.projection import (
     SAMPLE_PICTURES,
     Projection,
-    await_projection,
     fit_projection,
     load_projection,
     sample,
@@ -169,20 +166,3 @@ def test_what_was_decided_for_something_else_does_not_count(tmp_path: Path, chan
     elif change == "damaged":
         path.write_bytes(path.read_bytes()[:20])
     assert load_projection(path, FOR) == (False, None)
-
-
-def test_others_wait_for_what_the_first_process_decides(tmp_path: Path):
-    path, found = tmp_path / "decision", []
-    waiting = threading.Thread(target=lambda: found.append(await_projection(path, FOR, lambda: False)))
-    waiting.start()
-    save_projection(path, None, FOR | {"pictures": 1})
-    time.sleep(0.1)
-    assert found == []
-    save_projection(path, projection(), FOR)
-    waiting.join(10)
-    np.testing.assert_array_equal(found[0].weight, projection().weight)
-
-
-def test_who_waits_can_be_asked_to_end(tmp_path: Path):
-    with pytest.raises(Interrupted):
-        await_projection(tmp_path / "decision", FOR, lambda: True)

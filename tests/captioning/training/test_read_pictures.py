@@ -4,7 +4,6 @@ import json
 import logging
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,12 @@ import torch
 
 from ogiri import picture
 from ogiri.captioning.data.blocks import Interrupted
-from ogiri.captioning.data.features import PictureArrays, Share
+from ogiri.captioning.data.features import PictureArrays
 from ogiri.captioning.data.records import Records, RecordsBuilder
 from ogiri.captioning.model.encoder import Encoder
 from ogiri.captioning.training import room
 from ogiri.captioning.training.pictures import DECISION, read_pictures
+from ogiri.captioning.training.ranks import Ranks
 from ogiri.parameter import ParameterError
 from ogiri.record import Record
 from ogiri.task import TrainingContext, UserError
@@ -54,15 +54,28 @@ def records() -> Records:
     return builder.build()
 
 
-def read(context: TrainingContext, encoder: Encoder, share: Share | None = None, **values: Any) -> PictureArrays:
+def read(context: TrainingContext, encoder: Encoder, ranks: Ranks | None = None, **values: Any) -> PictureArrays:
     hp = hyperparameters(encoder="resnet18", image_size=SIZE, **values)
-    return read_pictures(context, hp, records(), encoder, torch.device("cpu"), share)
+    return read_pictures(context, hp, records(), encoder, torch.device("cpu"), ranks)
 
 
 def as_encoded(context: TrainingContext, encoder: Encoder) -> np.ndarray:
     pictures = [picture.load((context.channels["training"] / key).read_bytes(), SIZE) for key in KEYS]
     with torch.no_grad():
         return encoder(torch.from_numpy(np.stack(pictures))).numpy()
+
+
+class Second(Ranks):
+    """The second of two processes of a host, which is told what the first has decided."""
+
+    rank, world, local_rank, local_world = 1, 2, 1, 2
+
+    def __init__(self, decided: bytes) -> None:
+        super().__init__()
+        self._decided = decided
+
+    def spread(self, data: bytes = b"") -> bytes:
+        return self._decided
 
 
 @pytest.fixture
@@ -172,10 +185,12 @@ def test_pictures_of_an_encoder_that_is_trained_have_no_channels_to_choose():
 def test_a_second_process_takes_what_the_first_decides(context: TrainingContext):
     read(context, small_encoder(), feature_channels=5)
     second = small_encoder()
-    assert read(context, second, Share(1, 2), feature_channels=5).arrays.shape[2] == 5
-    stopped = replace(context, stopping=lambda: True)
-    with pytest.raises(Interrupted):
-        read(stopped, small_encoder(), Share(1, 2), feature_channels=4)
+    decided = (context.checkpoints / DECISION).read_bytes()
+    assert read(context, second, Second(decided), feature_channels=5).arrays.shape[2] == 5
+    with pytest.raises(Interrupted):  # as the first was
+        read(context, small_encoder(), Second(b""), feature_channels=5)
+    with pytest.raises(RuntimeError, match="for another encoder or other pictures"):
+        read(context, small_encoder(), Second(decided), feature_channels=4)
 
 
 def test_variants_do_not_depend_on_what_was_there(context: TrainingContext):

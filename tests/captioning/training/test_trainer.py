@@ -191,3 +191,5 @@ def test_a_checkpoint_belongs_to_hyperparameters_data_and_encoder(tmp_path: Path
     }
     assert len(found) == 5
     assert job_fingerprint(hp, Job(tmp_path, hp).dataset, small_encoder()) in found
+    elsewhere = dataclasses.replace(hp, processes_per_host=2)  # a restarted job may have another number
+    assert job_fingerprint(elsewhere, dataset, encoder) == job_fingerprint(hp, dataset, encoder)

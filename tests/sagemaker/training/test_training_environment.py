@@ -36,6 +36,15 @@ def test_nothing_laid_out_is_one_host_without_channels(base):
     assert found.job_name == "local"
 
 
+def test_the_network_interface_of_the_hosts_is_read(base):
+    config = base / "input" / "config"
+    (config / "resourceconfig.json").write_text('{"network_interface_name": "eth0"}')
+    assert environment.read().network_interface == "eth0"
+    (config / "resourceconfig.json").write_text('{"network_interface_name": 0.5}')
+    with pytest.raises(UserError, match=r"resourceconfig.json has network_interface_name 0.5: it must be a name"):
+        environment.read()
+
+
 def test_makes_the_folders_to_write_to(base):
     found = environment.read()
     assert [found.model, found.output_data, found.checkpoints] == [

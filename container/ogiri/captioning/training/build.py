@@ -19,6 +19,7 @@ from ogiri.captioning.training.driver import driver_version, why_no_gpu
 from ogiri.captioning.training.examples import token_frequencies
 from ogiri.captioning.training.hyperparameters import HEAD_WIDTH, HEADS, CaptionHyperparameters
 from ogiri.captioning.training.model import Model
+from ogiri.captioning.training.ranks import Ranks, pick_gpu
 from ogiri.captioning.training.warm_start import WarmStart
 from ogiri.task import TrainingContext, UserError
 
@@ -32,8 +33,12 @@ OWN_WEIGHTS = Path(__file__).resolve().parents[3] / "pretrained"  # encoder weig
 log = logging.getLogger(__name__)
 
 
-def pick_device(hp: CaptionHyperparameters) -> torch.device:
+def pick_device(hp: CaptionHyperparameters, ranks: Ranks | None = None) -> torch.device:
     """A GPU where there is one that torch can use.
+
+    Args:
+        hp: of the job.
+        ranks: the processes of which each has its own; None = there is one process.
 
     Raises:
         UserError: `require_gpu`, and there is none.
@@ -41,7 +46,7 @@ def pick_device(hp: CaptionHyperparameters) -> torch.device:
     with warnings.catch_warnings(record=True) as caught:  # how torch says that a driver is too old
         warnings.simplefilter("always")
         if torch.cuda.is_available():
-            return torch.device("cuda")
+            return pick_gpu(ranks or Ranks())
     version = driver_version(os.environ)
     reason = why_no_gpu(version, [str(warning.message) for warning in caught])
     if hp.require_gpu:

@@ -27,20 +27,23 @@ class Course:
         laps: seconds of the parts that are done.
     """
 
-    def __init__(self, folder: Path, job_name: str, batch_size: int) -> None:
+    def __init__(self, folder: Path, job_name: str, batch_size: int, leads: bool = True) -> None:
         """Nothing is written yet.
 
         Args:
             folder: of checkpoints.
             job_name: of the training job.
             batch_size: named where memory may have run out.
+            leads: whether this process of the job keeps the marker.
         """
         self.laps: dict[str, float] = {}
+        self._leads = leads
         self._marker, self._job_name, self._batch_size = folder / MARKER, job_name, batch_size
         self._part, self._epoch, self._since = "", 0, time.monotonic()
 
     def __enter__(self) -> Course:
-        self._tell_of_the_last_run()
+        if self._leads:
+            self._tell_of_the_last_run()
         return self
 
     def __exit__(
@@ -48,7 +51,8 @@ class Course:
     ) -> None:
         if kind is None:
             self._lap()
-        self._marker.unlink(missing_ok=True)
+        if self._leads:
+            self._marker.unlink(missing_ok=True)
 
     def begin(self, part: str) -> None:
         """The next part, which ends the one before."""
@@ -72,6 +76,8 @@ class Course:
             log.info("%s: %.1f s", self._part, self.laps[self._part])
 
     def _mark(self) -> None:
+        if not self._leads:
+            return
         self._marker.parent.mkdir(parents=True, exist_ok=True)
         temporary = self._marker.with_name(self._marker.name + ".sagemaker-ignore")
         temporary.write_text(json.dumps({"job": self._job_name, "part": self._part, "epoch": self._epoch}))

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -17,12 +14,9 @@ from ogiri.captioning.training.fitting import Fitting, Progress
 from ogiri.captioning.training.model import Model
 from ogiri.captioning.training.optimizer import hold_language_model
 from ogiri.captioning.training.precision import autocast
+from ogiri.captioning.training.profile_summary import DATA, FORWARD, OPTIMIZER, REST
 from ogiri.captioning.training.stage import Stage
 from ogiri.captioning.training.walk import Dice, Mean, walk
-
-PROFILED_STEPS = 10
-
-log = logging.getLogger(__name__)
 
 
 def cross_entropy_epoch(
@@ -46,20 +40,27 @@ def cross_entropy_epoch(
     else:
         order = picture_order(work.train.picture_of, hp.batch_size, rng)
     frequencies = torch.from_numpy(token_frequencies(work.train, tokenizer.vocabulary, tokenizer.eos)).to(device)
+    tokens = work.train.lines.lengths + 1  # of each line, its end counted
     model.train(True)
     hold_language_model(model, still=progress.epoch < hp.frozen_epochs)
     mean, dice = Mean("train_loss"), Dice(rng, device, generator)
-    with _traced(work.trace if progress.steps == 0 else None) as traced:
+    with work.profile.epoch(traced=progress.steps == 0) as step_done:
         for lines in walk(order, work, progress, mean, dice, save):
-            batch = collate(work.train, lines, tokenizer.bos, tokenizer.eos, rng, hp.condition_dropout)
-            with autocast(hp.precision, device):
-                logits = model.decoder(model.prefix(batch, device, generator, hp.mirror), batch.tokens.to(device))
-                targets, weights = batch.targets.to(device), batch.weights.to(device)
-                loss = smoothed_loss(logits, targets, weights, hp.label_smoothing, frequencies)
-            stage.step(loss)
+            work.profile.part(REST)
+            own, loss = work.ranks.share(lines, together=model.encoder is not None), None
+            if len(own):
+                batch = collate(work.train, own, tokenizer.bos, tokenizer.eos, rng, hp.condition_dropout)
+                work.profile.part(DATA)
+                with autocast(hp.precision, device):
+                    logits = model.decoder(model.prefix(batch, device, generator, hp.mirror), batch.tokens.to(device))
+                    targets, weights = batch.targets.to(device), batch.weights.to(device)
+                    loss = smoothed_loss(logits, targets, weights, hp.label_smoothing, frequencies)
+                work.profile.part(FORWARD)
+            value, _ = stage.step(loss, float((tokens[own] * work.train.weights[own]).sum()))
+            work.profile.part(OPTIMIZER)
             progress.steps += 1
-            mean.add(loss.item(), int((batch.targets != IGNORED).sum()))
-            next(traced, None)
+            mean.add(value.item(), int(tokens[lines].sum()))
+            step_done()
     return {"train_loss": mean.value, "tokens_per_second": mean.per_second, "epoch_seconds": mean.seconds}
 
 
@@ -75,23 +76,3 @@ def smoothed_loss(logits: Tensor, targets: Tensor, weights: Tensor, smoothing: f
         right = (1 - smoothing) * right + smoothing * (log_probability @ frequencies)
     weight = weights[:, None].expand_as(targets)[known]
     return -(right * weight).sum() / weight.sum()
-
-
-@contextmanager
-def _traced(trace: Path | None) -> Iterator[Iterator[None]]:
-    """Profile the first steps; the block takes one item a step."""
-    steps = _profile(trace) if trace is not None else iter(())
-    next(steps, None)
-    yield steps
-    for _ in steps:  # an epoch of fewer steps
-        pass
-
-
-def _profile(trace: Path) -> Iterator[None]:
-    profiler = torch.profiler.profile()
-    profiler.start()
-    for _ in range(PROFILED_STEPS):
-        yield
-    profiler.stop()
-    profiler.export_chrome_trace(str(trace))
-    log.info("trace of the first steps in %s:\n%s", trace, profiler.key_averages().table("self_cpu_time_total", 10))

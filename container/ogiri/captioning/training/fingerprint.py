@@ -16,6 +16,9 @@ from ogiri.captioning.training.hyperparameters import CaptionHyperparameters
 LATER = ("scst_epochs", "scst_learning_rate")
 """What changes nothing before self-critical training begins: a job that ended without it can go on to it."""
 
+ELSEWHERE = ("processes_per_host",)
+"""What decides where a job computes and not what: it can be restarted with another."""
+
 
 def weights_fingerprint(encoder: Encoder) -> str:
     """Of an encoder's name, picture size and weights: feature maps of another one are not used."""
@@ -47,7 +50,7 @@ def job_fingerprint(hp: CaptionHyperparameters, dataset: Dataset, encoder: Encod
         encoder: as training begins.
         started_from: the fingerprints of a language model's weights and an earlier artifact's, where there are such.
     """
-    decisive = {name: value for name, value in dataclasses.asdict(hp).items() if name not in LATER}
+    decisive = {name: value for name, value in dataclasses.asdict(hp).items() if name not in (*LATER, *ELSEWHERE)}
     digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode())
     digest.update(weights_fingerprint(encoder).encode())
     digest.update(started_from.encode())

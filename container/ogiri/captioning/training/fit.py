@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import math
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import Any
+
+import torch
 
 from ogiri.captioning.training.checkpoint import Checkpoints
 from ogiri.captioning.training.epoch import cross_entropy_epoch
 from ogiri.captioning.training.fitting import Fitting, Progress, Stopped
 from ogiri.captioning.training.model import Model
 from ogiri.captioning.training.optimizer import build_optimizer, build_schedule, hold_language_model
+from ogiri.captioning.training.ranks import Ranks
 from ogiri.captioning.training.scst import SelfCritical, picture_batches
 from ogiri.captioning.training.stage import Stage
 from ogiri.captioning.training.validation import settle, validate
@@ -32,7 +37,8 @@ def fit(model: Model, work: Fitting) -> Progress:
         part.to(work.device)
     progress = Progress()
     checkpoints = Checkpoints(work.checkpoint, work.fingerprint, work.job_name)
-    saved = checkpoints.load()
+    saved = _spread(checkpoints.load() if work.ranks.leads else None, work.ranks)
+    work.ranks.spread_tensors(value for part in model.modules() for value in part.state_dict().values())
     if saved is not None:
         model.load_state_dict(saved["model"])
         progress = Progress(**saved["progress"])
@@ -42,7 +48,8 @@ def fit(model: Model, work: Fitting) -> Progress:
         if saved is not None:
             stage.load_state_dict(saved["stage"])
             saved = None
-        _run_stage(model, work, progress, stage, partial(_save, checkpoints, model, stage, progress))
+        save = partial(_save, checkpoints, model, stage, progress) if work.ranks.leads else _leave_to_the_first
+        _run_stage(model, work, progress, stage, save)
         if progress.stage == SELF_CRITICAL or not work.hyperparameters.scst_epochs or work.stopping():
             break
         _begin_self_critical(model, progress)
@@ -61,6 +68,7 @@ def _run_stage(model: Model, work: Fitting, progress: Progress, stage: Stage, sa
         longest = int(work.train.lines.lengths.max()) + 1
         run_epoch = SelfCritical(work.train_references, work.tokenizer, hp.counted, longest).epoch
     saved_at, saved_epoch = time.monotonic(), progress.epoch
+    work.ranks.any(False)
     while progress.epoch < last and not work.stopping() and not _ran_out_of_patience(progress, hp.patience):
         try:
             metrics = run_epoch(model, work, progress, stage, save)
@@ -73,13 +81,14 @@ def _run_stage(model: Model, work: Fitting, progress: Progress, stage: Stage, sa
             log.info("epoch %d: validating with %d lines", progress.epoch, len(work.validation))
             with stage.average.applied():
                 settle(model, work)
-                metrics |= validate(model, work)
+                metrics = work.ranks.spread_json(metrics | validate(model, work))
                 _keep_best(model, progress, metrics, figure)
         progress.history.append({"epoch": progress.epoch, **metrics})
         work.report_metrics(progress.history[-1])
         if time.monotonic() - saved_at > CHECKPOINT_EVERY_SECONDS:
             save()
             saved_at, saved_epoch = time.monotonic(), progress.epoch
+        work.ranks.any(False)  # so that all of them see the same `stopping`
     if not progress.best_weights:
         settle(model, work)
     if progress.epoch > saved_epoch:
@@ -97,7 +106,7 @@ def _build_stage(model: Model, work: Fitting, progress: Progress) -> Stage:
         steps = math.ceil(len(work.train) / hp.batch_size)
         optimizer = build_optimizer(model, hp, work.device, hp.learning_rate)
         schedule = build_schedule(optimizer, steps * hp.epochs, hp.warmup_ratio, steps * hp.frozen_epochs)
-    return Stage(model, optimizer, schedule, hp.average_decay, hp.clip_norm)
+    return Stage(model, optimizer, schedule, hp.average_decay, hp.clip_norm, work.ranks)
 
 
 def _begin_self_critical(model: Model, progress: Progress) -> None:
@@ -111,6 +120,24 @@ def _begin_self_critical(model: Model, progress: Progress) -> None:
 
 def _save(checkpoints: Checkpoints, model: Model, stage: Stage, progress: Progress) -> None:
     checkpoints.save({"model": model.state_dict(), "stage": stage.state_dict(), "progress": vars(progress)})
+
+
+def _leave_to_the_first() -> None:
+    """The process that leads writes the checkpoint."""
+
+
+def _spread(saved: dict[str, Any] | None, ranks: Ranks) -> dict[str, Any] | None:
+    """What the process that leads has read, in all of them."""
+    if ranks.world == 1:
+        return saved
+    file = io.BytesIO()
+    if saved is not None:
+        torch.save(saved, file)
+    sent = ranks.spread(file.getvalue())
+    if ranks.leads or not sent:
+        return saved
+    values: dict[str, Any] = torch.load(io.BytesIO(sent), map_location="cpu", weights_only=True)
+    return values
 
 
 def _where(progress: Progress) -> str:

@@ -14,6 +14,8 @@ from torch import Tensor
 from ogiri.captioning.model.tokenizer import Tokenizer
 from ogiri.captioning.training.examples import Examples
 from ogiri.captioning.training.hyperparameters import CaptionHyperparameters
+from ogiri.captioning.training.profile_summary import Profile
+from ogiri.captioning.training.ranks import Ranks
 
 
 @dataclass
@@ -56,10 +58,11 @@ class Fitting:
         device: where to compute.
         checkpoint: the file that training goes on from.
         fingerprint: of data and hyperparameters; a checkpoint of another is not used.
-        stopping: true once the job is asked to end.
+        stopping: true once the job is asked to end; the same in all processes.
         report_metrics: takes the metrics of an epoch.
-        trace: file for a trace of the first steps, None for no trace.
+        profile: takes where the time goes.
         job_name: of the training job, which its checkpoints carry.
+        ranks: the processes that share the work.
     """
 
     train: Examples
@@ -73,8 +76,9 @@ class Fitting:
     fingerprint: str
     stopping: Callable[[], bool]
     report_metrics: Callable[[Mapping[str, float]], None]
-    trace: Path | None = None
+    profile: Profile = field(default_factory=Profile)
     job_name: str = ""
+    ranks: Ranks = field(default_factory=Ranks)
 
 
 class Stopped(Exception):

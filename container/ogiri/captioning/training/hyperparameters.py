@@ -130,8 +130,13 @@ class CaptionHyperparameters:
     seed: int = parameter(0, "of everything random", minimum=0, maximum=MAX_SEED)
     precision: str = parameter("auto", "auto: bf16 where the hardware has it", choices=("auto", "fp32", "bf16"))
     require_gpu: bool = parameter(False, "fail where no GPU is found")
+    processes_per_host: int = parameter(
+        0, "processes that train on each host; 0 = as many as it has GPUs, one where it has none", minimum=0, maximum=64
+    )
     allow_download: bool = parameter(False, "fetch encoder weights or a language model that lie nowhere")
-    profile: bool = parameter(False, "write output/data/trace.json, a trace of the first ten steps")
+    profile: bool = parameter(
+        False, "write output/data/profile.txt, where the time went, and trace.json, the first ten steps"
+    )
     # export
     quantize: bool = parameter(True, "ship the decoder with 8-bit weights where that costs at most 0.01 nat a token")
     export_weights: bool = parameter(False, "put the training weights into the artifact too")

@@ -6,11 +6,13 @@ import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
 
-from ogiri.captioning.data.blocks import Pixels
+from ogiri.captioning.data.blocks import Interrupted, Pixels
 from ogiri.captioning.data.features import PictureArrays, Share, feature_maps, pixels
 from ogiri.captioning.data.records import Records
 from ogiri.captioning.model.encoder import Encoder
@@ -20,12 +22,12 @@ from ogiri.captioning.training.fingerprint import weights_fingerprint
 from ogiri.captioning.training.hyperparameters import CaptionHyperparameters
 from ogiri.captioning.training.projection import (
     Projection,
-    await_projection,
     fit_projection,
     load_projection,
     sample,
     save_projection,
 )
+from ogiri.captioning.training.ranks import Ranks
 from ogiri.captioning.training.room import MapSizes, check_pixels, choose_channels, find_room, gigabytes
 from ogiri.task import TrainingContext, UserError
 
@@ -40,7 +42,7 @@ def read_pictures(
     records: Records,
     encoder: Encoder,
     device: torch.device,
-    share: Share | None = None,
+    ranks: Ranks | None = None,
 ) -> PictureArrays:
     """Read every picture, encode it where the encoder is frozen, and keep that on disk beside the checkpoints.
 
@@ -52,18 +54,19 @@ def read_pictures(
         records: whose pictures are read.
         encoder: with its weights.
         device: where it runs.
-        share: what this process takes of the work, else all.
+        ranks: the processes that share the work; None = this one does all.
 
     Raises:
         UserError: more than 5 % of the pictures cannot be used, or the disk is too small.
         Interrupted: the job is asked to end.
     """
     folder, keys = context.channels["training"], records.pictures.keys
-    share = share or Share()
+    ranks = ranks or Ranks()
+    share = Share(ranks.local_rank, ranks.local_world)
     if hp.trains_encoder:
         check_pixels(len(keys), hp.image_size, find_room(context.checkpoints))
         return pixels(folder, keys, hp.image_size, context.checkpoints / "pixels", context.stopping, share)
-    _narrow(context, hp, keys, encoder, device, share)
+    _narrow(context, hp, keys, encoder, device, ranks)
     weights = weights_fingerprint(encoder)
     with frozen(encoder, device) as encodes:
         out = context.checkpoints / "feature_maps"
@@ -85,7 +88,7 @@ def _narrow(
     keys: Sequence[str],
     encoder: Encoder,
     device: torch.device,
-    share: Share,
+    ranks: Ranks,
 ) -> None:
     """Decide how wide the maps are, or find what was decided, and make the encoder so."""
     if encoder.projection is not None:  # of the job whose weights this one begins with
@@ -104,19 +107,37 @@ def _narrow(
         "variants": hp.variants,
         "feature_channels": hp.feature_channels,
     }
-    if share.rank:
-        projection = await_projection(path, decided_for, context.stopping)
-    else:
+    if ranks.leads:
         decided, projection = load_projection(path, decided_for)
         if not decided:
-            projection = _decide(context, hp, sizes, encoder, device, some)
+            try:
+                projection = _decide(context, hp, sizes, encoder, device, some)
+            except Interrupted:
+                ranks.spread()
+                raise
             save_projection(path, projection, decided_for)
+        ranks.spread(path.read_bytes())
+    else:
+        projection = _received(ranks.spread(), decided_for)
     if projection is not None:
         projection.put_into(encoder)
         log.info(
             "feature maps are projected from %d to %d channels, which keep %.1f %% of their variance",
             *(sizes.channels, encoder.channels, 100 * projection.kept),
         )
+
+
+def _received(sent: bytes, decided_for: dict[str, object]) -> Projection | None:
+    """What the process that leads has decided, for the very same encoder and pictures."""
+    if not sent:
+        raise Interrupted
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / DECISION
+        path.write_bytes(sent)
+        decided, projection = load_projection(path, decided_for)
+    if not decided:
+        raise RuntimeError("the first process decided the width of feature maps for another encoder or other pictures")
+    return projection
 
 
 def _decide(

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,14 +19,13 @@ import safetensors
 import safetensors.numpy
 import torch
 
-from ogiri.captioning.data.blocks import BlockMaker, Interrupted, Pixels
+from ogiri.captioning.data.blocks import BlockMaker, Pixels
 from ogiri.captioning.data.features import FrozenEncoder
 from ogiri.captioning.data.shards import BLOCK_ROWS, Block
 from ogiri.captioning.model.encoder import Encoder
 from ogiri.task import UserError
 
 SAMPLE_PICTURES = 512
-POLL_SECONDS = 0.5
 
 log = logging.getLogger(__name__)
 
@@ -141,18 +139,3 @@ def load_projection(path: Path, decided_for: dict[str, object]) -> tuple[bool, P
             return True, Projection(file.get_tensor("weight"), file.get_tensor("bias"), float(metadata["kept"]))
     except (OSError, safetensors.SafetensorError):
         return False, None
-
-
-def await_projection(path: Path, decided_for: dict[str, object], stopping: Callable[[], bool]) -> Projection | None:
-    """What the first process of this host decides.
-
-    Raises:
-        Interrupted: `stopping` turned true.
-    """
-    while True:
-        decided, projection = load_projection(path, decided_for)
-        if decided:
-            return projection
-        if stopping():
-            raise Interrupted
-        time.sleep(POLL_SECONDS)

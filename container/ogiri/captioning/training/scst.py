@@ -77,11 +77,13 @@ class SelfCritical:
         model.train(False)
         mean, dice = Mean("train_reward"), Dice(rng, work.device)
         for pictures in walk(order, work, progress, mean, dice, save):
-            with autocast(hp.precision, work.device):
-                loss = self.loss(model, work.train, pictures, work.device, rng)
-            stage.step(loss.value)
+            own, loss = work.ranks.share(pictures), NOTHING
+            if len(own):
+                with autocast(hp.precision, work.device):
+                    loss = self.loss(model, work.train, own, work.device, rng)
+            _, (reward,) = stage.step(loss.value, loss.tokens, [loss.reward * len(own)])
             progress.steps += 1
-            mean.add(loss.reward, len(pictures))
+            mean.add(reward / len(pictures), len(pictures))
         return {"train_reward": mean.value, "pictures_per_second": mean.per_second, "epoch_seconds": mean.seconds}
 
     def loss(
@@ -108,7 +110,7 @@ class SelfCritical:
         known = drawn.targets != IGNORED
         chosen = functional.log_softmax(logits[known].float(), -1).gather(-1, drawn.targets[known][:, None])[:, 0]
         weight = advantages(rewards).reshape(-1, 1).to(device).expand_as(drawn.targets)[known]
-        return Loss(-(weight * chosen).mean(), float(rewards.mean()))
+        return Loss(-(weight * chosen).mean(), float(rewards.mean()), len(chosen))
 
     def rewards(self, pictures: npt.NDArray[np.int64], drawn: Drawn) -> Tensor:
         """CIDEr-D of each line, its end counted as a token: (pictures, lines)."""
@@ -126,10 +128,20 @@ class SelfCritical:
 
 @dataclass(frozen=True)
 class Loss:
-    """A step's loss and the mean reward of the lines that were drawn for it."""
+    """What came of a step's lines, or of this process's share of them.
 
-    value: Tensor
+    Attributes:
+        value: the loss, a mean over tokens; None where nothing was drawn.
+        reward: the mean of the lines.
+        tokens: of the lines.
+    """
+
+    value: Tensor | None
     reward: float
+    tokens: int
+
+
+NOTHING = Loss(None, 0.0, 0)
 
 
 def picture_batches(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -14,6 +15,8 @@ import torch
 
 from ogiri import picture
 from ogiri.captioning.data.blocks import Interrupted
+from ogiri.captioning.data.features import PictureArrays
+from ogiri.captioning.data.lines import Dropped
 from ogiri.captioning.data.records import Records
 from ogiri.captioning.data.scan import read_channel, scan
 from ogiri.captioning.model.decoder import Decoder
@@ -35,8 +38,11 @@ from ogiri.captioning.training.fingerprint import job_fingerprint
 from ogiri.captioning.training.fit import fit
 from ogiri.captioning.training.fitting import Fitting
 from ogiri.captioning.training.hyperparameters import CaptionHyperparameters
+from ogiri.captioning.training.parcel import pack, unpack
 from ogiri.captioning.training.pictures import read_pictures
+from ogiri.captioning.training.profile_summary import Profile, WrittenProfile
 from ogiri.captioning.training.quality import MAX_GATE_LINES, MIN_GATE_LINES
+from ogiri.captioning.training.ranks import Ranks, join
 from ogiri.captioning.training.warm_start import find_warm_start
 from ogiri.task import TrainingContext, UserError
 
@@ -59,28 +65,30 @@ class CaptionTrainer:
             UserError: something about the data, the channels or the hyperparameters can be mended.
         """
         hp: CaptionHyperparameters = context.hyperparameters
-        with Course(context.checkpoints, context.job_name, hp.batch_size) as course:
-            return self._run(context, hp, course)
+        ranks = join(context.stopping)
+        with Course(context.checkpoints, context.job_name, hp.batch_size, ranks.leads) as course:
+            return self._run(context, hp, course, ranks)
 
-    def _run(self, context: TrainingContext, hp: CaptionHyperparameters, course: Course) -> Path:
+    def _run(self, context: TrainingContext, hp: CaptionHyperparameters, course: Course, ranks: Ranks) -> Path:
         course.begin("records")
-        device = pick_device(hp)
+        device = pick_device(hp, ranks)
         warm_start = find_warm_start(context.channels, hp)
         encoder, language_model = build_encoder(context, hp, warm_start), find_language_model(context, hp)
         tokenizer = find_tokenizer(warm_start, language_model)
         banned = banned_words(context.channels, hp)
-        records, dropped = clean(read_records(context, hp), hp, banned, context.output)
+        records, dropped = _records(context, hp, banned, ranks)
         course.begin("pictures")
-        try:
-            arrays = read_pictures(context, hp, records, encoder, device)
-        except Interrupted:
+        arrays = _pictures(context, hp, records, encoder, device, ranks)
+        if arrays is None:
             return context.model
         course.begin("training")
         dataset = build_dataset(records, arrays, hp, tokenizer, dropped)
         model = build_model(hp, dataset, encoder, language_model, warm_start)
         started_from = "".join(start.fingerprint() for start in (language_model, warm_start) if start is not None)
-        progress = fit(model, _fitting(context, hp, dataset, encoder, device, started_from, course))
-        if progress.steps == 0:
+        work = _fitting(context, hp, dataset, encoder, device, started_from, course, ranks)
+        progress = fit(model, work)
+        ranks.leave()
+        if progress.steps == 0 or not ranks.leads:
             return context.model
         course.begin("export")
         encoder, decoder = encoder.cpu(), model.decoder.cpu()
@@ -104,6 +112,9 @@ class CaptionTrainer:
             )
         )
         publish.publish_manifest(context.model, described, facts | report.headline(evaluation))
+        if hp.profile:
+            course.begin("profile")
+            work.profile.write(course.laps)
         return context.model
 
 
@@ -121,6 +132,47 @@ def read_records(context: TrainingContext, hp: CaptionHyperparameters) -> Record
     return scan(os.environ.get("DYNAMODB_TABLE_NAME") or DEFAULT_TABLE, hp.min_records)
 
 
+def _records(
+    context: TrainingContext, hp: CaptionHyperparameters, banned: tuple[str, ...], ranks: Ranks
+) -> tuple[Records, list[Dropped]]:
+    """What there is to learn, read by one process; the others get it from that one, without what was dropped."""
+    if not ranks.leads:
+        return unpack(ranks.spread()), []
+    records, dropped = clean(read_records(context, hp), hp, banned, context.output)
+    if ranks.world > 1:
+        ranks.spread(pack(records))
+    return records, dropped
+
+
+def _pictures(
+    context: TrainingContext,
+    hp: CaptionHyperparameters,
+    records: Records,
+    encoder: Encoder,
+    device: torch.device,
+    ranks: Ranks,
+) -> PictureArrays | None:
+    """What training sees of the pictures; None where any of the processes was asked to end meanwhile."""
+    arrays = None
+    with contextlib.suppress(Interrupted):
+        arrays = read_pictures(context, hp, records, encoder, device, ranks)
+    return None if ranks.any(arrays is None) else arrays
+
+
+def _fingerprint(
+    hp: CaptionHyperparameters, dataset: Dataset, encoder: Encoder, started_from: str, ranks: Ranks
+) -> str:
+    """Of the job, the same in all processes: they would train one model with different data otherwise."""
+    own = job_fingerprint(hp, dataset, encoder, started_from)
+    leading = ranks.spread_json(own)
+    if own != leading:
+        raise RuntimeError(
+            f"rank {ranks.rank} has other data or weights than rank 0: are the channels the same on every host "
+            "(S3DataDistributionType FullyReplicated), and can every picture be read on each?"
+        )
+    return own
+
+
 def _fitting(
     context: TrainingContext,
     hp: CaptionHyperparameters,
@@ -129,7 +181,9 @@ def _fitting(
     device: torch.device,
     started_from: str,
     course: Course,
+    ranks: Ranks,
 ) -> Fitting:
+    profile = WrittenProfile(context.output, device) if hp.profile and ranks.leads else Profile()
     return Fitting(
         train=dataset.train.examples,
         validation=dataset.validation.examples,
@@ -139,11 +193,12 @@ def _fitting(
         hyperparameters=hp,
         device=device,
         checkpoint=context.checkpoints / "training.pt",
-        fingerprint=job_fingerprint(hp, dataset, encoder, started_from),
-        stopping=context.stopping,
-        report_metrics=course.following(context.report_metrics),
+        fingerprint=_fingerprint(hp, dataset, encoder, started_from, ranks),
+        stopping=ranks.stopping,
+        report_metrics=profile.following(course.following(context.report_metrics)),
         job_name=context.job_name,
-        trace=context.output / "trace.json" if hp.profile else None,
+        profile=profile,
+        ranks=ranks,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
@@ -26,28 +27,35 @@ def settle(model: Model, work: Fitting) -> None:
     pictures = np.unique(np.linspace(0, len(work.train.rows) - 1, SETTLE_PICTURES).astype(np.int64))
     parts = np.array_split(pictures, math.ceil(len(pictures) / SETTLE_BATCH))
     model.encoder.settle(work.train.picture_batch(part).to(work.device) for part in parts)
+    work.ranks.spread_tensors(model.encoder.buffers())  # one that is not settled has others in each process
 
 
 @torch.no_grad()
 def validate(model: Model, work: Fitting) -> dict[str, float]:
-    """Loss in nats a token and a character over all held-out lines; BLEU, CIDEr and chrF over some pictures."""
+    """Loss in nats a token and a character over all held-out lines; BLEU, CIDEr and chrF over some pictures.
+
+    Processes share the work, and the one that leads has the figures.
+    """
     if len(work.validation) == 0:
         return {}
     hp, tokenizer = work.hyperparameters, work.tokenizer
     model.train(False)
     nats, tokens = 0.0, 0
-    for lines in sequential(len(work.validation), hp.batch_size):
+    for lines in list(sequential(len(work.validation), hp.batch_size))[work.ranks.rank :: work.ranks.world]:
         batch = collate(work.validation, lines, tokenizer.bos, tokenizer.eos)
         with autocast(hp.precision, work.device):
             logits = model.decoder(model.prefix(batch, work.device), batch.tokens.to(work.device))
         targets = batch.targets.to(work.device)
         nats += functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="sum").item()
         tokens += int((targets != IGNORED).sum())
+    nats, counted = work.ranks.sum([nats, tokens])
     pictures = min(PREVIEW_PICTURES, len(work.references))
     generated = [tokenizer.decode(line) for line in preview(model, work, pictures)]
+    if not work.ranks.leads:
+        return {}
     scores = caption_scores(generated, work.references[:pictures], hp.counted)
     return {
-        "validation_loss": nats / tokens,
+        "validation_loss": nats / counted,
         "validation_nats_per_character": nats / float(work.validation.characters.sum()),
         "validation_bleu": scores.bleu[3],
         "validation_cider": scores.cider,
@@ -57,9 +65,13 @@ def validate(model: Model, work: Fitting) -> dict[str, float]:
 
 @torch.no_grad()
 def preview(model: Model, work: Fitting, pictures: int) -> list[list[int]]:
-    """Greedy lines for the first held-out pictures."""
+    """Greedy lines for the first held-out pictures; processes share them, and the one that leads has them all."""
     hp, tokenizer, lines = work.hyperparameters, work.tokenizer, []
-    for rows in sequential(pictures, 64):
-        prefix = model.prefix(batch_as_served(work.validation, rows), work.device)
+    own = work.ranks.share(np.arange(pictures), together=True)
+    for some in sequential(len(own), 64):
+        prefix = model.prefix(batch_as_served(work.validation, own[some]), work.device)
         lines += greedy(model.decoder, prefix, tokenizer.bos, tokenizer.eos, hp.max_length)
-    return lines
+    if work.ranks.world == 1:
+        return lines
+    parts = work.ranks.gather(json.dumps(lines).encode())
+    return [line for part in parts for line in json.loads(part)]  # by rank, and so in their order

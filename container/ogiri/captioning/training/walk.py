@@ -69,6 +69,14 @@ class Dice:
         """Args: rng: of the epoch; device: of the model; pictures: what varies them."""
         self._rng, self._device, self._pictures = rng, device, pictures
 
+    def throw_for(self, *numbers: int) -> None:
+        """Draw from now on what is a function of these numbers."""
+        rng = np.random.default_rng(numbers)
+        torch.manual_seed(int(rng.integers(2**62)))
+        if self._pictures is not None:
+            self._pictures.manual_seed(int(rng.integers(2**62)))
+        self._rng.bit_generator.state = rng.bit_generator.state
+
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
         state: dict[str, Any] = {"numpy": json.dumps(self._rng.bit_generator.state), "torch": torch.get_rng_state()}
@@ -93,6 +101,8 @@ def walk(
 ) -> Iterator[Ints]:
     """The batches of an epoch, with a bar on a terminal, lines in a log, and now and then a checkpoint.
 
+    Where several processes share each batch, what they draw for it depends on seed, epoch, step and rank alone.
+
     Args:
         order: all batches, the same after a restart.
         work: asked whether to stop.
@@ -110,10 +120,12 @@ def walk(
         begun = progress.within["batches"]
         mean.load_state_dict(progress.within["mean"])
         dice.load_state_dict(progress.within["dice"])
-    title, silent = f"epoch {epoch}/{hp.epochs + hp.scst_epochs}", not sys.stderr.isatty()
+    title, silent = f"epoch {epoch}/{hp.epochs + hp.scst_epochs}", not sys.stderr.isatty() or not work.ranks.leads
     bar = tqdm(order[begun:], title, leave=False, total=len(order), disable=silent, unit="batch", initial=begun)
     logged = saved = time.monotonic()
     for done, batch in enumerate(bar, begun + 1):
+        if work.ranks.world > 1:
+            dice.throw_for(hp.seed, progress.epoch, progress.steps, work.ranks.rank)
         yield batch
         if not math.isfinite(mean.value):
             raise FloatingPointError(f"{mean.name} is {mean.value} in epoch {epoch}: try a lower learning_rate")

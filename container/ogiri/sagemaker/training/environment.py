@@ -20,6 +20,8 @@ from ogiri.task import UserError
 BASE_FOLDER = "/opt/ml"
 DEFAULT_HOST = "algo-1"
 DEFAULT_JOB_NAME = "local"
+RANK_FAILURES = "OGIRI_RANK_FAILURES"
+"""The variable that names the folder in which each process of several leaves why it failed."""
 
 _REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM)
 
@@ -36,6 +38,7 @@ class Environment:
         hosts: the names of all hosts, sorted, so that the first leads on every one of them.
         current_host: the name of this one.
         job_name: $TRAINING_JOB_NAME.
+        network_interface: by which the hosts reach each other; empty where the platform does not say.
     """
 
     base: Path
@@ -43,6 +46,7 @@ class Environment:
     hosts: tuple[str, ...] = (DEFAULT_HOST,)
     current_host: str = DEFAULT_HOST
     job_name: str = DEFAULT_JOB_NAME
+    network_interface: str = ""
 
     @property
     def config(self) -> Path:
@@ -91,8 +95,9 @@ def base_folder() -> Path:
 
 
 def failure_file() -> Path:
-    """The file whose start becomes the job's FailureReason; known before anything is read."""
-    return base_folder() / "output" / "failure"
+    """The file whose start becomes the job's FailureReason, or one of several processes; known before all else."""
+    folder = os.environ.get(RANK_FAILURES)
+    return Path(folder) / os.environ["RANK"] if folder else base_folder() / "output" / "failure"
 
 
 def read() -> Environment:
@@ -102,13 +107,14 @@ def read() -> Environment:
         UserError: a file of input/config is malformed, a channel comes in Pipe mode, or a folder cannot be written to.
     """
     base = base_folder()
-    hosts, current_host = _hosts(base / "input" / "config" / "resourceconfig.json")
+    hosts, current_host, network_interface = _hosts(base / "input" / "config" / "resourceconfig.json")
     environment = Environment(
         base=base,
         channels=_channels(base / "input"),
         hosts=hosts,
         current_host=current_host,
         job_name=os.environ.get("TRAINING_JOB_NAME") or DEFAULT_JOB_NAME,
+        network_interface=network_interface,
     )
     for folder in (environment.model, environment.output_data, environment.checkpoints):
         _make(folder)
@@ -156,7 +162,7 @@ def _make(folder: Path) -> None:
         raise UserError(f"{folder} cannot be written to: mount it so that it can, and not read-only")
 
 
-def _hosts(path: Path) -> tuple[tuple[str, ...], str]:
+def _hosts(path: Path) -> tuple[tuple[str, ...], str, str]:
     config = read_object(path)
     hosts = config.get("hosts") or [DEFAULT_HOST]
     if not isinstance(hosts, list) or not all(isinstance(host, str) for host in hosts):
@@ -164,7 +170,10 @@ def _hosts(path: Path) -> tuple[tuple[str, ...], str]:
     current_host = config.get("current_host", hosts[0])
     if not isinstance(current_host, str) or current_host not in hosts:
         raise UserError(f"{path} has current_host {current_host!r}, which is none of its hosts {', '.join(hosts)}")
-    return tuple(sorted(hosts)), current_host
+    interface = config.get("network_interface_name") or ""
+    if not isinstance(interface, str):
+        raise UserError(f"{path} has network_interface_name {interface!r}: it must be a name")
+    return tuple(sorted(hosts)), current_host, interface
 
 
 def _channels(folder: Path) -> dict[str, Path]:

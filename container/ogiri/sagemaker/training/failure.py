@@ -17,7 +17,10 @@ from pathlib import Path
 from ogiri.artifact import ArtifactError
 from ogiri.parameter import ParameterError
 from ogiri.record import RecordError
-from ogiri.task import PlatformError, UserError
+from ogiri.task import PlatformError, RankLost, UserError
+
+LOST_CONTACT = str(RankLost(""))
+"""What stands in the failure of a process that failed because another had."""
 
 MAX_REASON_CHARACTERS = 1024  # of the file; they become FailureReason
 
@@ -26,6 +29,10 @@ _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 _DISK_FULL_WORDS = ("No space left on device", "Disk quota exceeded")  # of libraries that raise their own error
 _NO_MEMORY_WORDS = ("can't allocate memory", "CUDA out of memory", "std::bad_alloc", "ALLOC_FAILED")
 _RESERVED_BYTES = 1 << 16
+
+
+class RankError(Exception):
+    """A job of several processes failed; the message is what `reason` says of the one that failed first."""
 
 
 def exit_status(job: Callable[[], None], path: Path) -> int:
@@ -51,7 +58,9 @@ def exit_status(job: Callable[[], None], path: Path) -> int:
 
 def reason(error: BaseException) -> str:
     """The cause in one line of at most 1,024 characters: `UserError: batch_size is 0: it must be 1 to 4096`."""
-    if isinstance(error, _USER_ERRORS):
+    if isinstance(error, RankError):
+        line = str(error)
+    elif isinstance(error, _USER_ERRORS):
         line = f"UserError: {error}"
     elif isinstance(error, PlatformError):
         line = f"PlatformError: {error}"

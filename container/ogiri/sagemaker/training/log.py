@@ -5,7 +5,10 @@ from __future__ import annotations
 import faulthandler
 import io
 import logging
+import os
 import sys
+
+from ogiri.sagemaker.training.environment import RANK_FAILURES
 
 
 def configure() -> None:
@@ -14,4 +17,7 @@ def configure() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
     faulthandler.enable()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    rank = os.environ["RANK"] if RANK_FAILURES in os.environ else "0"
+    level, who = (logging.INFO, "") if rank == "0" else (logging.WARNING, f"rank {rank} ")  # all do the same
+    form = f"%(asctime)s %(levelname)s {who}%(name)s: %(message)s"
+    logging.basicConfig(level=level, format=form, stream=sys.stderr)

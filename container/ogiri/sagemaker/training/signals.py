@@ -9,7 +9,10 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+from collections.abc import Iterator
 from types import FrameType
+
+_HANDLED = (signal.SIGTERM, signal.SIGINT)
 
 _requested = False
 
@@ -19,6 +22,17 @@ def install() -> None:
     signal.signal(signal.SIGTERM, _request)
     signal.signal(signal.SIGINT, _request)
     os.register_at_fork(after_in_child=_leave_to_parent)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
+
+
+@contextlib.contextmanager
+def held() -> Iterator[None]:
+    """Keep signals back while a process is started: it gets what came meanwhile once it calls `install`."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
 
 
 def stopping() -> bool:
