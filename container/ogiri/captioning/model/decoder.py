@@ -48,6 +48,10 @@ class Prefix:
             None if known is None else known.to(device),
         )
 
+    def take(self, rows: Tensor) -> Prefix:
+        """Some rows of the batch."""
+        return Prefix(**{name: value[rows] for name, value in vars(self).items() if value is not None})
+
     def emptied(self) -> Prefix:
         """The same batch with nothing known: what a step is given."""
         return Prefix(
@@ -145,18 +149,24 @@ class Decoder(nn.Module, ABC):
 
 @torch.no_grad()
 def greedy(decoder: Decoder, prefix: Prefix, bos: int, eos: int, max_tokens: int) -> list[list[int]]:
-    """The most likely token at each step, without the end token: a quick look while training."""
-    batch = prefix.map.shape[0]
-    device = prefix.map.device
+    """The most likely token at each step, without the end token: a quick look while training.
+
+    Lines that have ended are stepped no more.
+    """
+    batch, device = prefix.map.shape[0], prefix.map.device
     tokens = torch.full((batch, 1), bos, dtype=torch.int64, device=device)
     logits, state = decoder.advance(tokens, prefix, decoder.initial_state(batch, device))
-    empty, done, steps = prefix.emptied(), torch.zeros(batch, dtype=torch.bool, device=device), []
-    for _ in range(max_tokens):
+    empty, rows = prefix.emptied(), torch.arange(batch, device=device)
+    lines: list[list[int]] = [[] for _ in range(batch)]
+    for step in range(1, max_tokens + 1):
         tokens = logits[:, -1].argmax(-1, keepdim=True)
-        steps.append(tokens)
-        done |= tokens[:, 0] == eos
-        if bool(done.all()):
+        live = (tokens[:, 0] != eos).nonzero()[:, 0]
+        for row, token in zip(rows[live].tolist(), tokens[live, 0].tolist(), strict=True):
+            lines[row].append(token)
+        if len(live) == 0 or step == max_tokens:
             break
+        if len(live) < len(rows):
+            rows, tokens, empty = rows[live], tokens[live], empty.take(live)
+            state = {name: value[live] for name, value in state.items()}
         logits, state = decoder.advance(tokens, empty, state)
-    rows: list[list[int]] = torch.cat(steps, 1).tolist()
-    return [row[: row.index(eos)] if eos in row else row for row in rows]
+    return lines

@@ -175,7 +175,7 @@ def draw(decoder: Decoder, prefix: Prefix, lines: int, tokenizer: Tokenizer, max
     logits, state = decoder.advance(begin, prefix, decoder.initial_state(pictures, device))
     rows = torch.arange(pictures * lines, device=device)  # that are still written; the others cost nothing any more
     state = {name: value.repeat_interleave(lines, 0) for name, value in state.items()}
-    logits, empty = logits.repeat_interleave(lines, 0), _rows(prefix.emptied(), rows // lines)
+    logits, empty = logits.repeat_interleave(lines, 0), prefix.emptied().take(rows // lines)
     targets = torch.full((len(rows), max_tokens), IGNORED, dtype=torch.int64, device=device)
     for step in range(max_tokens):
         chosen = torch.multinomial(logits[:, -1].float().softmax(-1), 1)
@@ -183,13 +183,9 @@ def draw(decoder: Decoder, prefix: Prefix, lines: int, tokenizer: Tokenizer, max
         live = (chosen[:, 0] != tokenizer.eos).nonzero()[:, 0]
         if len(live) == 0 or step == max_tokens - 1:
             break
-        rows, chosen, empty = rows[live], chosen[live], _rows(empty, live)
+        rows, chosen, empty = rows[live], chosen[live], empty.take(live)
         logits, state = decoder.advance(chosen, empty, {name: value[live] for name, value in state.items()})
     targets = targets[:, : step + 1]
     tokens = targets.masked_fill(targets == IGNORED, tokenizer.eos).roll(1, 1)
     tokens[:, 0] = tokenizer.bos
     return Drawn(tokens, targets)
-
-
-def _rows(prefix: Prefix, which: Tensor) -> Prefix:
-    return Prefix(**{name: value[which] for name, value in vars(prefix).items() if isinstance(value, Tensor)})

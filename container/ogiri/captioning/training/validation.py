@@ -65,12 +65,16 @@ def validate(model: Model, work: Fitting) -> dict[str, float]:
 
 @torch.no_grad()
 def preview(model: Model, work: Fitting, pictures: int) -> list[list[int]]:
-    """Greedy lines for the first held-out pictures; processes share them, and the one that leads has them all."""
-    hp, tokenizer, lines = work.hyperparameters, work.tokenizer, []
+    """Greedy lines for the first held-out pictures; processes share them, and the one that leads has them all.
+
+    None gets longer than the longest training line.
+    """
+    tokenizer, lines = work.tokenizer, []
+    longest = int(work.train.lines.lengths.max()) + 1
     own = work.ranks.share(np.arange(pictures), together=True)
     for some in sequential(len(own), 64):
         prefix = model.prefix(batch_as_served(work.validation, own[some]), work.device)
-        lines += greedy(model.decoder, prefix, tokenizer.bos, tokenizer.eos, hp.max_length)
+        lines += greedy(model.decoder, prefix, tokenizer.bos, tokenizer.eos, longest)
     if work.ranks.world == 1:
         return lines
     parts = work.ranks.gather(json.dumps(lines).encode())
