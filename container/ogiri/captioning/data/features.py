@@ -187,6 +187,8 @@ class _Making:
         own = range(self.share.rank, len(self.shards), self.share.ranks)
         self._make([number for number in own if number not in found], found)
         self._wait(found)
+        if self.maker.stopping():  # whoever asked for the end will not mend pictures first
+            raise Interrupted
         arrays = self._arrays([found[number] for number in range(len(self.shards))])
         try:
             _report(arrays.broken, len(self.shards.keys))
