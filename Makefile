@@ -1,6 +1,6 @@
 # make help
 .DEFAULT_GOAL := help
-.PHONY: help setup demo tune test lint image bench-serving bench-training
+.PHONY: help setup demo local tune test lint image bench-serving bench-training
 
 PYTHON ?= python3
 export PYTHON
@@ -19,6 +19,9 @@ setup: ## one .venv for serving, training and development, and nginx
 
 demo: setup ## the whole loop on this machine: make demo [CSV=rows.csv IMAGES=folder] [EPOCHS= ENCODER= PRETRAINED=folder HYPERPARAMETERS='name=value …']
 	@python -m local.demo $(DEMO_OPTIONS)
+
+local: setup ## S3, DynamoDB, Rekognition and SageMaker on this machine, for any program with boto3: make local [PRETRAINED=folder]
+	@python -m local.sagemaker.cloud $(if $(PRETRAINED),--pretrained "$$PRETRAINED")
 
 tune: setup ## tries hyperparameters on the demo's data: make tune [TRIALS=8 METRIC=validation_cider PARAMETERS='learning_rate …'] [as for demo]
 	@python -m local.tune $(DEMO_OPTIONS) $(if $(TRIALS),--trials "$$TRIALS") $(if $(METRIC),--metric "$$METRIC") \

@@ -1,0 +1,104 @@
+"""The `sagemaker-runtime` API: a call → the model's own answer, or ModelError with what it said.
+
+https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html
+"""
+
+from __future__ import annotations
+
+import http.client
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.message import Message
+from typing import Any
+from urllib.parse import unquote
+
+from local.aws import REGION
+from local.sagemaker.endpoint import Endpoint
+from local.sagemaker.endpoints import Endpoints
+from local.sagemaker.refusal import Refusal
+from local.sagemaker.served_model import ServedModel
+from local.sagemaker.shelf import ACCOUNT
+
+ANSWER_SECONDS = 60.0
+PAYLOAD_BYTES = 6 * 1024**2  # the stricter of the two limits that AWS names for real-time endpoints
+SERVERLESS_PAYLOAD_BYTES = 4 * 1024**2
+LONGEST_MESSAGE = 2048  # characters of the model's answer that an error repeats
+ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
+VARIANT = "x-Amzn-Invoked-Production-Variant"
+_FORWARDED = ("Content-Type", "Accept", ATTRIBUTES, "X-Amzn-SageMaker-Inference-Id")
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What goes back to the caller."""
+
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Runtime:
+    """Calls of endpoints."""
+
+    def __init__(self, endpoints: Endpoints, answer_seconds: float = ANSWER_SECONDS) -> None:
+        self._endpoints = endpoints
+        self._answer_seconds = answer_seconds
+
+    def invoke(self, name: str, headers: Message, body: bytes) -> Reply:
+        """InvokeEndpoint.
+
+        Args:
+            name: of the endpoint, as it stands in the address.
+            headers: of the call.
+            body: for the model.
+
+        Raises:
+            Refusal: `ValidationError`, 413, or `ModelError` (424) with `OriginalStatusCode`.
+        """
+        with self._endpoint(unquote(name)).call() as (served, settings):
+            _check_size(body, settings)
+            forwarded = {name: value for name in _FORWARDED if (value := headers.get(name)) is not None}
+            answer, data = self._asked(served, forwarded, body)
+            if answer.status != 200:
+                raise model_error(answer.status, data.decode("utf-8", errors="replace"), unquote(name))
+            own = {"Content-Type": answer.headers.get("Content-Type", "application/octet-stream")}
+            if ATTRIBUTES in answer.headers:
+                own[ATTRIBUTES] = answer.headers[ATTRIBUTES]
+            return Reply({**own, VARIANT: served.variant["VariantName"]}, data)
+
+    def _asked(
+        self, served: ServedModel, headers: Mapping[str, str], body: bytes
+    ) -> tuple[http.client.HTTPResponse, bytes]:
+        try:
+            with served.connection(self._answer_seconds) as connection:
+                connection.request("POST", "/invocations", body, dict(headers))
+                answer = connection.getresponse()
+                return answer, answer.read()
+        except TimeoutError as error:
+            message = "Your invocation timed out while waiting for a response from container primary."
+            raise model_error(0, message, "") from error
+        except (OSError, http.client.HTTPException) as error:
+            raise model_error(0, f"the container did not answer: {error}", "") from error
+
+    def _endpoint(self, name: str) -> Endpoint:
+        try:
+            return self._endpoints.endpoints.get(name)
+        except Refusal as error:
+            raise Refusal("ValidationError", f"Endpoint {name} of account {ACCOUNT} not found.") from error
+
+
+def model_error(status: int, message: str, endpoint: str) -> Refusal:
+    """What a caller is told of an answer that is not 200; status 0 is none at all."""
+    message = message[:LONGEST_MESSAGE]
+    group = f"/aws/sagemaker/Endpoints/{endpoint}"
+    kind = "client" if 400 <= status < 500 else "server"
+    whole = f'Received {kind} error ({status}) from primary with message "{message}". See {group} for more information.'
+    arn = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{group}"
+    fields = {"OriginalStatusCode": status, "OriginalMessage": message, "LogStreamArn": arn}
+    return Refusal("ModelError", whole, 424, fields)
+
+
+def _check_size(body: bytes, settings: Mapping[str, Any]) -> None:
+    serverless = "ServerlessConfig" in settings["ProductionVariants"][0]
+    limit = SERVERLESS_PAYLOAD_BYTES if serverless else PAYLOAD_BYTES
+    if len(body) > limit:
+        raise Refusal("413", f"Request Entity Too Large: {len(body)} bytes, this endpoint takes {limit}", 413)
