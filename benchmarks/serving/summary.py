@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import ROOT, measured
@@ -34,11 +35,11 @@ def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def publish(name: str, settings: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write `build/serving/results/NAME.json` with what it was measured on, and print the table."""
+def publish(name: str, settings: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], folder: Path = RESULTS) -> None:
+    """Write `NAME.json` into `folder` with what it was measured on, and print the table."""
     head = measured()
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    out = RESULTS / f"{name}.json"
+    folder.mkdir(parents=True, exist_ok=True)
+    out = folder / f"{name}.json"
     document = {**head, "settings": dict(settings), "rows": list(rows)}
     out.write_text(json.dumps(document, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
     described = ", ".join(f"{key} {value}" for key, value in settings.items())

@@ -16,7 +16,8 @@ from typing import Any
 
 from benchmarks.training.items import SHAPES
 from benchmarks.training.memory import forget_peak, peak_mb, resident_mb
-from benchmarks.training.scan import MAX_CHARACTERS, RECORDS, TABLE, answering, measure, publish
+from benchmarks.training.results import publish
+from benchmarks.training.scan import MAX_CHARACTERS, RECORDS, TABLE, answering, measure
 
 BATCH, BATCHES = 64, 200
 

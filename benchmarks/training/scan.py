@@ -17,23 +17,21 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.machine import ROOT, measured
-from benchmarks.serving.summary import markdown
 from benchmarks.training.items import SHAPES, Shape, segments
 from benchmarks.training.memory import peak_mb
 from benchmarks.training.responder import prepare
+from benchmarks.training.results import publish
 from ogiri.captioning.data.scan import SEGMENTS
 
 RECORDS = (1_000, 10_000, 100_000, 1_000_000)
 PLAIN_MOST = 100_000
 OURS, PLAIN = "scan", "plain loop"
 TABLE, SEED, HELD_OUT, MAX_CHARACTERS = "Measured", 0, 0.05, 200
-RESULTS = ROOT / "build" / "training" / "results"
 
 
 def main() -> None:
@@ -89,16 +87,6 @@ def measure(module: str, what: str, url: str) -> dict[str, Any]:
     run = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     found: dict[str, Any] = json.loads(run.stdout)
     return found
-
-
-def publish(name: str, settings: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write `build/training/results/NAME.json` with what it was measured on, and print the table."""
-    head = measured()
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    document = {**head, "settings": dict(settings), "rows": list(rows)}
-    out = RESULTS / f"{name}.json"
-    out.write_text(json.dumps(document, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-    print(f"\n{name}: {head['date']}, commit {head['commit']}, {head['cpu']}\n\n{markdown(rows)}\n\n{out}")
 
 
 def _measure_ours() -> dict[str, float]:

@@ -7,6 +7,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 
+from stand_ins import answer_with
+
 ARN = "arn:aws:sagemaker:ap-northeast-1:123456789012:"
 
 
@@ -180,12 +182,7 @@ def sagemaker_handler(service: SageMaker) -> type:
                 status, answer = 200, service.answer(self.headers["X-Amz-Target"].rpartition(".")[2], body)
             except Refused as error:
                 status, answer = 400, {"__type": error.code, "message": str(error)}
-            data = json.dumps(answer).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/x-amz-json-1.1")
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
+            answer_with(self, status, json.dumps(answer).encode())
 
         def log_message(self, *_):
             pass

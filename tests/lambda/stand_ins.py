@@ -88,6 +88,17 @@ def web_handler(web: Web) -> type:
     return Handler
 
 
+def answer_with(
+    handler: BaseHTTPRequestHandler, status: int, data: bytes, kind: str = "application/x-amz-json-1.1"
+) -> None:
+    """As AWS's JSON services answer."""
+    handler.send_response(status)
+    handler.send_header("Content-Type", kind)
+    handler.send_header("Content-Length", str(len(data)))
+    handler.end_headers()
+    handler.wfile.write(data)
+
+
 def rekognition_handler(rekognition: Rekognition) -> type:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -95,12 +106,7 @@ def rekognition_handler(rekognition: Rekognition) -> type:
         def do_POST(self):
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             status, answer = rekognition.answer(self.headers["X-Amz-Target"].rpartition(".")[2], body)
-            data = json.dumps(answer).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/x-amz-json-1.1")
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
+            answer_with(self, status, json.dumps(answer).encode())
 
         def log_message(self, *_):
             pass
@@ -144,11 +150,7 @@ def busy_handler(front: BusyDynamoDB) -> type:
             else:
                 answer = requests.post(front.target, data=body, headers=dict(self.headers), timeout=30)
                 status, data = answer.status_code, answer.content
-            self.send_response(status)
-            self.send_header("Content-Type", "application/x-amz-json-1.0")
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
+            answer_with(self, status, data, "application/x-amz-json-1.0")
 
         def log_message(self, *_):
             pass
