@@ -39,17 +39,12 @@ class CiderD:
 
     def score(self, picture: int, line: Sequence[str]) -> float:
         """CIDEr-D of one line for the picture of this index; 1.0 is what papers write as 100."""
-        mine, references = self._vector(line), self._references[picture]
-        total = 0.0
-        for other in references:
-            shared = [0.0] * NGRAM
-            for gram, weight in mine.weights.items():
-                theirs = other.weights.get(gram)
-                if theirs is not None:
-                    shared[len(gram) - 1] += min(weight, theirs) * theirs
-            similarity = sum(s / (a * b) for s, a, b in zip(shared, mine.norms, other.norms, strict=True) if s > 0)
-            total += similarity * math.exp(-((mine.length - other.length) ** 2) / (2 * SIGMA**2))
-        return SCALE * total / NGRAM / len(references)
+        return _mean_similarity(self._vector(line), self._references[picture])
+
+    def agreement(self, picture: int) -> list[float]:
+        """CIDEr-D of each reference of a picture against its other ones; 0 where it is the only one."""
+        lines = self._references[picture]
+        return [_mean_similarity(line, lines[:index] + lines[index + 1 :]) for index, line in enumerate(lines)]
 
     def _vector(self, line: Sequence[str]) -> _Vector:
         weights = {
@@ -60,6 +55,19 @@ class CiderD:
         for gram, weight in weights.items():
             squares[len(gram) - 1] += weight * weight
         return _Vector(weights, tuple(math.sqrt(square) for square in squares), len(line))
+
+
+def _mean_similarity(mine: _Vector, others: Sequence[_Vector]) -> float:
+    total = 0.0
+    for other in others:
+        shared = [0.0] * NGRAM
+        for gram, weight in mine.weights.items():
+            theirs = other.weights.get(gram)
+            if theirs is not None:
+                shared[len(gram) - 1] += min(weight, theirs) * theirs
+        similarity = sum(s / (a * b) for s, a, b in zip(shared, mine.norms, other.norms, strict=True) if s > 0)
+        total += similarity * math.exp(-((mine.length - other.length) ** 2) / (2 * SIGMA**2))
+    return SCALE * total / NGRAM / max(len(others), 1)
 
 
 def _ngrams(line: Sequence[str]) -> Counter[Gram]:

@@ -23,6 +23,7 @@ from ogiri.captioning.model.tokenizer import Tokenizer, train_tokenizer
 from ogiri.captioning.training.examples import Examples
 from ogiri.captioning.training.hyperparameters import CaptionHyperparameters
 from ogiri.captioning.training.known import Labels, conditions, confidences, references
+from ogiri.captioning.training.line_weights import line_weights
 from ogiri.machine import return_freed_memory
 from ogiri.task import UserError
 
@@ -203,6 +204,7 @@ class _Known:
 
 def _part(records: Records, rows: npt.NDArray[np.int64], tokens: TokenLines, known: _Known) -> Part:
     pictures, lengths = records.pictures, np.fromiter(map(len, records.lines), np.int64, len(records))
+    of_pictures = references(records)
     examples = Examples(
         pictures=known.arrays.arrays,
         rows=rows,
@@ -212,10 +214,10 @@ def _part(records: Records, rows: npt.NDArray[np.int64], tokens: TokenLines, kno
         picture_of=records.picture_of.astype(np.int64),
         characters=lengths + 1,
         controls=control_levels(known.edges, records.scores, lengths),
-        weights=score_weights(records.scores, known.hp.score_weight),
+        weights=line_weights(records, of_pictures, known.hp),
         variants=known.arrays.variants,
     )
-    return Part(pictures, rows, references(records), examples)
+    return Part(pictures, rows, of_pictures, examples)
 
 
 def control_levels(
@@ -229,18 +231,3 @@ def control_levels(
     if edges.length:
         levels[:, 1] = 1 + np.searchsorted(edges.length, characters, "right")
     return levels
-
-
-def score_weights(scores: npt.NDArray[np.float32], scale: float) -> npt.NDArray[np.float32]:
-    """How much each line counts: 1 ± `scale` by the rank of its score, 1 where the score is unknown.
-
-    Ranks, not values: votes are spread over powers of ten.
-    """
-    weights = np.ones(len(scores), np.float32)
-    known = np.flatnonzero(~np.isnan(scores))
-    if len(known):
-        _, level, counts = np.unique(scores[known], return_inverse=True, return_counts=True)
-        below = np.cumsum(counts) - counts
-        rank = (below + counts / 2) / len(known)
-        weights[known] += scale * (2 * rank[level.reshape(-1)] - 1)
-    return weights

@@ -108,6 +108,13 @@ class CaptionHyperparameters:
         minimum=0,
         maximum=1,
     )
+    consensus_weight: float = parameter(
+        0.0,
+        "how much more a line counts in the loss that is like the other lines of its picture: 0 = all the same, 1 = from "
+        "0 to 2; for descriptions only",
+        minimum=0,
+        maximum=1,
+    )
     clip_norm: float = parameter(1.0, "largest norm of a step's gradient", above=0)
     average_decay: float = parameter(
         0.9995,
