@@ -110,8 +110,8 @@ class CaptionHyperparameters:
     )
     consensus_weight: float = parameter(
         0.0,
-        "how much more a line counts in the loss that is like the other lines of its picture: 0 = all the same, 1 = from "
-        "0 to 2; for descriptions only",
+        "how much more a line counts in the loss that is like the other lines of its picture: 0 = all the same, "
+        "1 = from 0 to 2; for descriptions only",
         minimum=0,
         maximum=1,
     )
