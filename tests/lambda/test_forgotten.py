@@ -54,7 +54,8 @@ def test_prepare_leaves_out_what_is_on_the_list(prepare, lines, s3, destination,
 def test_a_row_that_is_left_out_is_reported_by_its_number_and_not_by_its_text(prepare, s3, destination, objects):
     name = forgotten.picture_name(FIRST)
     forgotten.remember(s3, destination.bucket, [name])
-    report = objects()[prepare()["errors_key"]].decode()
+    key = prepare()["errors_key"]
+    report = objects()[key].decode()
     assert [json.loads(row)["line"] for row in report.splitlines()] == [1, 3]
     assert f"forgotten/{name}" in report
     assert "猫" not in report

@@ -27,7 +27,7 @@ from ogiri_aws.api_request import ApiError, PictureRequest, idempotency_key, pic
 from ogiri_aws.invocation import Budget, invoke
 from ogiri_aws.pictures import PictureError
 from ogiri_aws.rekognition import Detection, analyse
-from ogiri_aws.results import CAPTIONED_PREFIX, Results, public
+from ogiri_aws.results import CAPTIONED_PREFIX, REQUESTS_PREFIX, Results, public
 from ogiri_aws.settings import CaptionSettings
 
 if TYPE_CHECKING:
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sagemaker_runtime import SageMakerRuntimeClient
 
-REQUESTS_PREFIX = "requests/"  # of pictures that wait for an asynchronous endpoint
 ANALYSIS_SHARE = 0.4  # of what is left of the budget; without an answer by then the lines are made without labels
 RESERVE_SECONDS = 1.0  # of the function's own time, to keep the answer and to send it
 REPEAT_SECONDS = 3600  # for so long a request with the same Idempotency-Key gets the same answer

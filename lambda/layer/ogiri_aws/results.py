@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 CAPTIONED_PREFIX = "captioned/"  # of pictures that got an answer
+REQUESTS_PREFIX = "requests/"  # of pictures that wait for an asynchronous endpoint
 
 _READ = TypeDeserializer()
 _WRITE = TypeSerializer()
