@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from boto3.exceptions import Boto3Error
 from botocore.exceptions import BotoCoreError, ClientError
 
 from cli import caption, forget, inspection, results, upload
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         code: int = options.run(options)
-    except (CommandError, ClientError, BotoCoreError) as error:
+    except (CommandError, ClientError, BotoCoreError, Boto3Error) as error:
         print(f"ogiri: {error}", file=sys.stderr)
         return 1
     except BrokenPipeError:  # `| head` has seen enough

@@ -46,7 +46,7 @@ class Stores:
         """An answer of the API by its id."""
         if self.results is None:
             raise CommandError(
-                "no table of answers is known: name it with --results-table, set RESULTS_TABLE_NAME, or name its --stack"
+                "no table of answers is known: name it with --results-table, set RESULTS_TABLE_NAME, or give --stack"
             )
         return self.dynamodb.Table(self.results).get_item(Key={"ResultId": key}).get("Item")
 
@@ -261,8 +261,8 @@ def _uploads(stores: Stores, target: Target) -> list[str]:
             continue
         if numbers:
             notes.append(
-                f"s3://{stores.bucket}/{key} has it in {_numbered(numbers)}: the ingest leaves it out. If its text must "
-                "go too, correct the file, or delete it with its versions"
+                f"s3://{stores.bucket}/{key} has it in {_numbered(numbers)}: the ingest leaves it out. If its text "
+                "must go too, correct the file, or delete it with its versions"
             )
     return notes
 
