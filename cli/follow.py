@@ -72,13 +72,14 @@ class Way:
             _say("state machine", f"cannot be followed: {error}")
             execution = None
         if execution is None:
-            _say("state machine", "no execution of this upload is to be seen: waiting for its training job")
+            _say("state machine", "its steps are not shown: waiting for the training job")
             return self._until("training job", self._started_job)
         _say("state machine", f"execution {execution.rpartition(':')[2]}")
         return self._executed(states, execution)
 
-    def _execution(self, states: Any, machine: str) -> str | None:
-        deadline = time.monotonic() + min(START_SECONDS, self.timeout)
+    def _execution(self, states: Any, machine: str) -> str:
+        patience = min(START_SECONDS, self.timeout)
+        deadline = time.monotonic() + patience
         while True:
             for entry in states.list_executions(stateMachineArn=machine, maxResults=LISTED)["executions"]:
                 if entry["startDate"].timestamp() < self.started - CLOCK_SECONDS:
@@ -87,7 +88,10 @@ class Way:
                 if self._is_ours(described.get("input", "")):
                     return str(entry["executionArn"])
             if time.monotonic() > deadline:
-                return None
+                raise CommandError(
+                    f"{machine} has not begun with {self.upload} within {patience:g} s: does its rule lead there? "
+                    "docs/operations.md says how to start it by hand, and where events end that nobody took"
+                )
             time.sleep(POLL_SECONDS)
 
     def _is_ours(self, text: str) -> bool:

@@ -120,6 +120,16 @@ def test_waiting_follows_the_execution_of_this_upload_and_tells_how_it_ended(acc
     assert "Traceback" not in done.stderr
 
 
+def test_an_upload_that_starts_nothing_is_told_with_the_way_out(account, csv):
+    states = account.aws.client("stepfunctions")
+    definition = json.dumps({"StartAt": "A", "States": {"A": {"Type": "Pass", "End": True}}})
+    role = "arn:aws:iam::123456789012:role/machine"
+    machine = states.create_state_machine(name=account.bucket, definition=definition, roleArn=role)["stateMachineArn"]
+    done = account.run("upload", csv(ROWS), "--wait", "--timeout", "3", STATE_MACHINE_ARN=machine)
+    assert done.returncode == 1
+    assert f"has not begun with s3://{account.bucket}/uploads/rows.csv within 3 s" in done.stderr
+
+
 def test_waiting_ends_with_the_time(account, csv):
     done = account.run("upload", csv(ROWS), "--wait", "--timeout", "3")
     assert done.returncode == 1
