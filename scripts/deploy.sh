@@ -10,11 +10,15 @@ usage: scripts/deploy.sh --image URI [--project NAME] [--encoder FILE | --no-enc
 
   --image            the image in ECR, as build_and_push.sh prints it
   --project          names start with it (ogiri)
-  --encoder          weights as torchvision saves them, ENCODER.safetensors or ENCODER.pth; asked for when not given
-  --no-encoder       none: jobs need the hyperparameter encoder_weights=none, or weights in the image
+  --encoder          weights as torchvision saves them, resnet50.safetensors or resnet50-11ad3fa6.pth; asked for when
+                     not given
+  --no-encoder       none: those of an earlier deployment stay; without any the encoder is trained from scratch
   --language-model   a folder with config.json, model.safetensors and spiece.model, for decoder=gpt2
   --yes              deploy without showing the changes first
   PARAMETER=VALUE    any parameter of template.yaml
+
+The weights go below pretrained/ in the bucket, and the hyperparameters encoder, decoder, language_model and
+encoder_weights are set to what they need, where TrainingHyperparameters does not name them.
 TEXT
 }
 
@@ -64,17 +68,45 @@ if [ -n "$language_model" ]; then
     done
 fi
 
+# torchvision's downloads have a piece of their checksum in the name, which the training does not look for.
+network=$(basename "${encoder%.*}")
+if [[ $network =~ ^(.+)-[0-9a-f]{8}$ ]]; then network=${BASH_REMATCH[1]}; fi
+
+# What is deployed keeps its values unless they are named.
+deployed() {
+    aws cloudformation describe-stacks --stack-name "$project" \
+        --query "Stacks[0].Parameters[?ParameterKey=='$1'].ParameterValue" --output text 2>/dev/null || true
+}
+hyperparameters=''
+for parameter in "${parameters[@]}"; do
+    case $parameter in TrainingHyperparameters=*) hyperparameters=${parameter#*=} ;; esac
+done
+[ -n "$hyperparameters" ] || hyperparameters=$(deployed TrainingHyperparameters)
+others=()
+if [ "$(deployed Pretrained)" = true ]; then others=(--others); fi
+model=''
+[ -z "$language_model" ] || model=$(basename "$language_model")
+hyperparameters=$(python3 scripts/first_job.py --hyperparameters "${hyperparameters:-{\}}" --encoder "$network" \
+    --language-model "$model" "${others[@]}")
+
 repository=${image#*/}
 repository=${repository%%[:@]*}
-parameters=("Project=$project" "ImageUri=$image" "ImageRepository=$repository" "${parameters[@]}")
+parameters=("Project=$project" "ImageUri=$image" "ImageRepository=$repository" "${parameters[@]}"
+    "TrainingHyperparameters=$hyperparameters")
 if [ -n "$encoder$language_model" ]; then
     parameters+=(Pretrained=true)
 fi
+# sam reads a value up to the first quote or space in it, unless all of it is quoted.
+overrides=()
+for parameter in "${parameters[@]}"; do
+    value=${parameter#*=}
+    overrides+=("${parameter%%=*}=\"${value//\"/\\\"}\"")
+done
 
 sam build --build-in-source --build-dir build/sam
 sam deploy --template-file build/sam/template.yaml --stack-name "$project" --capabilities CAPABILITY_IAM \
     --resolve-s3 --no-fail-on-empty-changeset "$confirm" --tags "project=$project" \
-    --parameter-overrides "${parameters[@]}"
+    --parameter-overrides "${overrides[@]}"
 
 output() {
     aws cloudformation describe-stacks --stack-name "$project" \
@@ -82,14 +114,14 @@ output() {
 }
 bucket=$(output BucketName)
 if [ -n "$encoder" ]; then
-    aws s3 cp "$encoder" "s3://$bucket/pretrained/$(basename "$encoder")"
+    aws s3 cp "$encoder" "s3://$bucket/pretrained/$network.${encoder##*.}"
 fi
 if [ -n "$language_model" ]; then
-    aws s3 sync "$language_model" "s3://$bucket/pretrained/$(basename "$language_model")"
+    aws s3 sync "$language_model" "s3://$bucket/pretrained/$model"
 fi
 cat <<TEXT
 deployed $project
-  upload:  aws s3 cp rows.csv s3://$bucket/uploads/
+  upload:  scripts/ogiri upload rows.csv --stack $project --wait
   API:     $(output ApiUrl), once the first model serves
   told:    aws sns subscribe --topic-arn $(output TopicArn) --protocol email --notification-endpoint YOU
 TEXT

@@ -165,7 +165,7 @@ def test_the_bucket_is_closed_versioned_and_tells_eventbridge():
 def test_temporary_folders_end_and_no_other():
     rules = template()["Resources"]["Bucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
     ended = {rule["Prefix"] for rule in rules if "ExpirationInDays" in rule}
-    assert ended == {"ingest/", "requests/", "answers/", "checkpoints/"}
+    assert ended == {"ingest/", "requests/", "answers/", "captioned/", "checkpoints/"}
 
 
 def test_a_job_that_ends_in_any_way_reaches_end_training():

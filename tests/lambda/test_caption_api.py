@@ -123,6 +123,32 @@ def test_a_picture_gets_lines_and_the_answer_is_kept(api, post, runtime, results
     assert (status, read) == (200, {"id": body["id"], "status": "done", "captions": captions, "model": "ogiri-a-1"})
 
 
+@pytest.fixture
+def kept(destination, monkeypatch):
+    monkeypatch.setenv("BUCKET", destination.bucket)
+    monkeypatch.setenv("KEEP_PICTURES", "true")
+
+
+def test_the_picture_is_kept_with_its_answer_and_once_however_often_it_comes(kept, post, results, objects):
+    data = picture(format="PNG")
+    first, second = (post(data, kind="application/x-image")[1]["id"] for _ in range(2))
+    keys = {results.get_item(Key={"ResultId": key})["Item"]["ImageKey"] for key in (first, second)}
+    (key,) = keys
+    assert key.endswith(".png")
+    assert objects() == {f"captioned/{key}": data}
+
+
+def test_no_picture_is_kept_where_that_is_not_wanted_or_without_an_answer(
+    kept, post, runtime, results, objects, monkeypatch
+):
+    runtime.answers = [model_error(500), (200, ANSWER)]
+    assert post()[0] == 502
+    monkeypatch.setenv("KEEP_PICTURES", "false")
+    key = post()[1]["id"]
+    assert results.get_item(Key={"ResultId": key})["Item"]["ImageKey"].endswith(".jpg")
+    assert not objects()
+
+
 def test_parameters_of_the_query_go_to_the_endpoint(post, runtime):
     post(query={"num_candidates": "3", "seed": "7", "banned_words": '["猫"]', "name": "x y"})
     assert runtime.requests[0]["parameters"] == {"num_candidates": 3, "seed": 7, "banned_words": ["猫"], "name": "x y"}
@@ -314,7 +340,9 @@ def asynchronous(runtime, destination, monkeypatch):
     runtime.failure = f"s3://{destination.bucket}/answers/1-error.out"
 
 
-def test_an_asynchronous_answer_is_awaited_by_its_id(asynchronous, api, post, runtime, s3, destination, objects):
+def test_an_asynchronous_answer_is_awaited_by_its_id(
+    asynchronous, kept, api, post, runtime, s3, destination, objects, results
+):
     status, body, headers = post(query={"seed": "1"})
     key = body["id"]
     assert (status, body["status"], headers["Location"]) == (202, "pending", f"/results/{key}")
@@ -326,6 +354,8 @@ def test_an_asynchronous_answer_is_awaited_by_its_id(asynchronous, api, post, ru
     assert (status, body["status"], body["captions"][0]["text"]) == (200, "done", "会議は踊る")
     assert api("POST", f"/results/{key}/score", b'{"score": 3}')[0] == 200
     assert api("GET", f"/results/{key}")[1]["captions"][0]["stars"] == 3
+    (kept,) = (name for name in objects() if name.startswith("captioned/"))
+    assert results.get_item(Key={"ResultId": key})["Item"]["ImageKey"] == kept.removeprefix("captioned/")
 
 
 def test_an_asynchronous_failure_is_told(asynchronous, api, post, s3, destination):

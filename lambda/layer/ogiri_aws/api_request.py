@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ MAX_BODY_BYTES = 6 * 1024 * 1024  # Lambda itself takes a request of 6 MB, base6
 MAX_SENT_BYTES = 2_900_000  # as base64 in JSON they stay below the 4 MB of a serverless endpoint
 MAX_STARS = 5
 TYPES = ("image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp", "application/x-image")
+_ENDINGS = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp", "image/gif": "gif", "image/bmp": "bmp"}
 
 
 class ApiError(Exception):
@@ -36,11 +38,18 @@ class PictureRequest:
 
     Attributes:
         picture: a whole picture, small enough for the endpoint.
+        media_type: what it is, whatever the caller said.
         parameters: of the endpoint, which checks them.
     """
 
     picture: bytes
+    media_type: str
     parameters: Mapping[str, Any]
+
+    @property
+    def key(self) -> str:
+        """A plain file name for the picture, the same for the same bytes."""
+        return f"{hashlib.sha256(self.picture).hexdigest()[:32]}.{_ENDINGS[self.media_type]}"
 
 
 @dataclass(frozen=True)
@@ -66,13 +75,12 @@ def picture_request(event: Mapping[str, Any]) -> PictureRequest:
     if len(body) > MAX_BODY_BYTES:
         raise ApiError(413, "too_large", f"the picture has {len(body):,} bytes: at most {MAX_BODY_BYTES:,} are taken")
     try:
-        media_type(body)
-        picture = _small(body)
+        sent, kind = _small(body, media_type(body))
     except TooLargeError as error:
         raise ApiError(413, "too_large", str(error)) from error
     except PictureError as error:
         raise ApiError(400, "bad_picture", str(error)) from error
-    return PictureRequest(picture, _parameters(event.get("queryStringParameters") or {}))
+    return PictureRequest(sent, kind, _parameters(event.get("queryStringParameters") or {}))
 
 
 def score_request(event: Mapping[str, Any]) -> ScoreRequest:
@@ -115,11 +123,11 @@ def _body(event: Mapping[str, Any]) -> bytes:
         raise ApiError(400, "bad_body", f"the body is no base64 ({error})") from error
 
 
-def _small(picture: bytes) -> bytes:
+def _small(picture: bytes, kind: str) -> tuple[bytes, str]:
     if len(picture) <= MAX_SENT_BYTES:
-        return picture
+        return picture, kind
     with opened(picture) as image:
-        return jpeg_copy(image, MAX_SENT_BYTES)
+        return jpeg_copy(image, MAX_SENT_BYTES), "image/jpeg"
 
 
 def _parameters(query: Mapping[str, str]) -> dict[str, Any]:

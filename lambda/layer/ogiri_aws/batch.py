@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ogiri_aws import forgotten
 from ogiri_aws.clients import Clients
 from ogiri_aws.ingest import Destination, Report, ingest
 from ogiri_aws.prepare import errors_json, folder, item_from
@@ -35,8 +36,10 @@ def ingest_batch(
     batch, items = _batch(event)
     attempt = int(batch.get("attempt", 1))
     last = attempt >= settings.ingest_attempts
+    whole = [item_from(clients.s3, settings.bucket, item) for item in items]
+    kept, gone = forgotten.read(clients.s3, settings.bucket).split(whole)
     report = ingest(
-        [item_from(clients.s3, settings.bucket, item) for item in items],
+        kept,
         Destination(settings.bucket, settings.dynamodb_table_name, settings.images_prefix),
         detection=Detection(
             settings.rekognition_min_confidence,
@@ -49,10 +52,13 @@ def ingest_batch(
         seconds_left=seconds_left,
         postpone=not last,
     )
-    got_on = len(report.unfinished) < len(items)
-    if last and not got_on and items:
-        raise BatchError(f"none of {len(items)} items was finished in time: smaller batches or a longer timeout do it")
+    got_on = len(report.unfinished) < len(kept) or not kept
+    if last and not got_on:
+        raise BatchError(f"none of {len(kept)} items was finished in time: smaller batches or a longer timeout do it")
     keys = {item.image_key for item in report.unfinished}
+    # A picture that comes again brings its lines that were taken down again: they count once it is finished.
+    left_out = [error for key, errors in gone.items() if key not in keys for error in errors]
+    report = Report.total([report, Report(len(left_out), errors=left_out)])
     answer = {
         "Items": [item for item in items if item["image_key"] in keys],
         "BatchInput": {**batch, "attempt": 1 if got_on else attempt + 1},

@@ -27,7 +27,7 @@ from ogiri_aws.api_request import ApiError, PictureRequest, idempotency_key, pic
 from ogiri_aws.invocation import Budget, invoke
 from ogiri_aws.pictures import PictureError
 from ogiri_aws.rekognition import Detection, analyse
-from ogiri_aws.results import Results, public
+from ogiri_aws.results import CAPTIONED_PREFIX, REQUESTS_PREFIX, Results, public
 from ogiri_aws.settings import CaptionSettings
 
 if TYPE_CHECKING:
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sagemaker_runtime import SageMakerRuntimeClient
 
-REQUESTS_PREFIX = "requests/"  # of pictures that wait for an asynchronous endpoint
 ANALYSIS_SHARE = 0.4  # of what is left of the budget; without an answer by then the lines are made without labels
 RESERVE_SECONDS = 1.0  # of the function's own time, to keep the answer and to send it
 REPEAT_SECONDS = 3600  # for so long a request with the same Idempotency-Key gets the same answer
@@ -137,10 +136,11 @@ class Captioning:
         key = str(uuid.uuid4())
         body, notices = self._endpoint_request(request, budget)
         if self.settings.endpoint_kind == "async":
-            self._submit(key, body)
+            self._submit(key, request, body)
             return 202, {"id": key, "status": "pending"}
         answer = invoke(self.clients.runtime, self.settings.endpoint_name, body, budget)
-        self._results().put_done(key, answer)
+        self._keep(request)
+        self._results().put_done(key, answer, request.key)
         shown = {"id": key, "status": "done", "captions": answer["captions"], "model": answer.get("model", "")}
         return 200, shown | ({"notices": notices} if notices else {})
 
@@ -168,7 +168,16 @@ class Captioning:
         finally:
             pool.shutdown(wait=False)
 
-    def _submit(self, key: str, body: Mapping[str, Any]) -> None:
+    def _keep(self, request: PictureRequest) -> None:
+        if self.settings.keep_pictures:
+            self.clients.s3.put_object(
+                Bucket=self.settings.bucket,
+                Key=CAPTIONED_PREFIX + request.key,
+                Body=request.picture,
+                ContentType=request.media_type,
+            )
+
+    def _submit(self, key: str, request: PictureRequest, body: Mapping[str, Any]) -> None:
         place = f"{REQUESTS_PREFIX}{key}.json"
         bucket = self.settings.bucket
         self.clients.s3.put_object(
@@ -181,7 +190,8 @@ class Captioning:
             Accept="application/json",
             InferenceId=key,
         )
-        self._results().put_pending(key, answer["OutputLocation"], answer.get("FailureLocation", ""))
+        self._keep(request)
+        self._results().put_pending(key, answer["OutputLocation"], answer.get("FailureLocation", ""), request.key)
 
     def _arrived(self, key: str, values: dict[str, Any]) -> dict[str, Any]:
         """What became of a pending answer; the same values while nothing did."""
@@ -189,9 +199,9 @@ class Captioning:
         output = self._object(values["OutputLocation"])
         failure = None if output is not None else self._object(values["FailureLocation"])
         if output is not None:
-            results.put_done(key, json.loads(output))
+            results.put_done(key, json.loads(output), values.get("ImageKey", ""))
         elif failure is not None:
-            results.put_failed(key, failure.decode(errors="replace")[:300])
+            results.put_failed(key, failure.decode(errors="replace")[:300], values.get("ImageKey", ""))
         else:
             return values
         return results.get(key) or values

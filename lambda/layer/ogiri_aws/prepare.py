@@ -14,6 +14,9 @@ from urllib.parse import unquote_plus
 
 from botocore.exceptions import ClientError
 
+from ogiri.record import image_key
+from ogiri_aws import forgotten
+from ogiri_aws.forgotten import Forgotten
 from ogiri_aws.grouping import Counts, Grouping
 from ogiri_aws.items import PictureItem
 from ogiri_aws.rows import CsvError, Row, RowError, read_rows
@@ -41,7 +44,7 @@ class Prepared:
         pictures: items.
         lines: to be written.
         duplicates: rows that repeat an earlier one.
-        rejected: rows that cannot be used.
+        rejected: rows that cannot be used, or that were taken down.
         errors_key: JSON lines with their line numbers and reasons; None when there are none.
     """
 
@@ -92,7 +95,8 @@ def prepare(s3: S3Client, upload: Upload, bucket: str, execution: str) -> Prepar
             _opened(s3, upload) as body,
             (disk / "errors.jsonl").open("w+b") as errors,
         ):
-            rejected, shown = _group(body, upload, grouping, errors)
+            gone = forgotten.read(s3, bucket)
+            rejected, shown = _group(body, upload, grouping, errors, gone)
             errors_key = _stored_errors(s3, errors, bucket, f"{place}/errors/prepare.jsonl") if rejected else None
             _check(upload, grouping.counts, rejected, shown)
             with (disk / "items.json").open("w+b") as items:
@@ -136,11 +140,13 @@ def _opened(s3: S3Client, upload: Upload) -> Any:
     return answer["Body"]
 
 
-def _group(body: Any, upload: Upload, grouping: Grouping, errors: IO[bytes]) -> tuple[int, list[RowError]]:
+def _group(
+    body: Any, upload: Upload, grouping: Grouping, errors: IO[bytes], gone: Forgotten
+) -> tuple[int, list[RowError]]:
     """Fill `grouping`; returns how many rows are rejected, and the first of them."""
     rejected, shown = 0, list[RowError]()
     try:
-        for row in read_rows(cast(BinaryIO, body)):
+        for row in (_unless_gone(row, gone) for row in read_rows(cast(BinaryIO, body))):
             if isinstance(row, Row):
                 grouping.add(row)
                 continue
@@ -151,6 +157,13 @@ def _group(body: Any, upload: Upload, grouping: Grouping, errors: IO[bytes]) -> 
     except CsvError as error:
         raise CsvError(f"{upload}: {error}") from error
     return rejected, shown
+
+
+def _unless_gone(row: Row | RowError, gone: Forgotten) -> Row | RowError:
+    if isinstance(row, RowError) or not gone.names:  # a key is a hash: a million of them take their time
+        return row
+    name = gone.entry(image_key(row.image_url), row.line)
+    return row if name is None else forgotten.left_out(row.line_number, name)
 
 
 def _check(upload: Upload, counts: Counts, rejected: int, shown: list[RowError]) -> None:

@@ -1,8 +1,9 @@
 """The answers of the API, kept for a while with the stars that people gave them.
 
-One item an answer: `ResultId`, `Status` (`pending` | `done` | `failed`), `Captions` (list of `Text`, `Score`, `Votes`,
-`Stars`), `Model`, `Message` of a failure, `OutputLocation` and `FailureLocation` of a pending one, `CreatedAt` and
-`ExpiresAt` in seconds since 1970; DynamoDB deletes by the last.
+One item an answer: `ResultId`, `Status` (`pending` | `done` | `failed`), `ImageKey` (file name of the picture below
+`captioned/` in the bucket, where pictures are kept), `Captions` (list of `Text`, `Score`, `Votes`, `Stars`), `Model`,
+`Message` of a failure, `OutputLocation` and `FailureLocation` of a pending one, `CreatedAt` and `ExpiresAt` in seconds
+since 1970; DynamoDB deletes by the last.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from botocore.exceptions import ClientError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+
+CAPTIONED_PREFIX = "captioned/"  # of pictures that got an answer
+REQUESTS_PREFIX = "requests/"  # of pictures that wait for an asynchronous endpoint
 
 _READ = TypeDeserializer()
 _WRITE = TypeSerializer()
@@ -38,17 +42,18 @@ class Results:
     table: str
     days: int
 
-    def put_done(self, key: str, answer: Mapping[str, Any]) -> None:
+    def put_done(self, key: str, answer: Mapping[str, Any], image_key: str) -> None:
         """Keep the endpoint's answer."""
-        self._put(key, {"Status": "done", "Captions": _captions(answer["captions"]), "Model": answer.get("model", "")})
+        captions, model = _captions(answer["captions"]), answer.get("model", "")
+        self._put(key, image_key, {"Status": "done", "Captions": captions, "Model": model})
 
-    def put_failed(self, key: str, message: str) -> None:
+    def put_failed(self, key: str, message: str, image_key: str) -> None:
         """Keep why there is none."""
-        self._put(key, {"Status": "failed", "Message": message})
+        self._put(key, image_key, {"Status": "failed", "Message": message})
 
-    def put_pending(self, key: str, output: str, failure: str) -> None:
+    def put_pending(self, key: str, output: str, failure: str, image_key: str) -> None:
         """Keep where an asynchronous answer will be."""
-        self._put(key, {"Status": "pending", "OutputLocation": output, "FailureLocation": failure})
+        self._put(key, image_key, {"Status": "pending", "OutputLocation": output, "FailureLocation": failure})
 
     def get(self, key: str) -> dict[str, Any] | None:
         """An answer; None when there is none, or none any more."""
@@ -80,9 +85,15 @@ class Results:
             raise
         return True
 
-    def _put(self, key: str, values: Mapping[str, Any]) -> None:
+    def _put(self, key: str, image_key: str, values: Mapping[str, Any]) -> None:
         now = int(time.time())
-        item = {"ResultId": key, "CreatedAt": now, "ExpiresAt": now + self.days * 24 * 3600, **values}
+        item = {
+            "ResultId": key,
+            "ImageKey": image_key,
+            "CreatedAt": now,
+            "ExpiresAt": now + self.days * 24 * 3600,
+            **values,
+        }
         serialized = {name: _WRITE.serialize(value) for name, value in item.items()}
         self.client.put_item(TableName=self.table, Item=serialized)
 

@@ -202,11 +202,12 @@ class CaptionSettings:
         endpoint_name: who makes the lines.
         endpoint_kind: `serverless`, `realtime` or `async`.
         results_table_name: of the answers.
-        bucket: for requests of the kind async.
+        bucket: for requests of the kind async, and for pictures.
         result_days: after so many days DynamoDB deletes an answer.
         caption_budget_seconds: for an answer; API Gateway waits 30 s at most.
         caption_labels: ask Rekognition about the picture first.
         rekognition_text: ask for its text too.
+        keep_pictures: below `captioned/` in the bucket, so that people's stars can become training rows.
     """
 
     endpoint_name: str
@@ -217,11 +218,14 @@ class CaptionSettings:
     caption_budget_seconds: float = 28.0
     caption_labels: bool = False
     rekognition_text: bool = True
+    keep_pictures: bool = False
 
     def __post_init__(self) -> None:
         """Check ranges and choices."""
         check_choice(self, "endpoint_kind", KINDS)
         check_at_least(self, 1, "result_days", "caption_budget_seconds")
+        if self.keep_pictures and not self.bucket:
+            raise SettingsError("BUCKET is not set: KEEP_PICTURES keeps them in one")
         if self.endpoint_kind == "async" and not self.bucket:
             raise SettingsError("BUCKET is not set: requests of the kind async wait in one")
 
