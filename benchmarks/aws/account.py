@@ -49,5 +49,23 @@ def records(url: str, name: str) -> Records:
     return {(record.image_key, record.line): record for record in map(from_item, items)}
 
 
+def open_room(url: str, name: str) -> None:
+    """Make a bucket and a table for records, both called `name`."""
+    keys = {"ImageKey": "HASH", "ExpectedResult": "RANGE"}
+    client("s3", url).create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
+    client("dynamodb", url).create_table(
+        TableName=name,
+        AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in keys],
+        KeySchema=[{"AttributeName": key, "KeyType": kind} for key, kind in keys.items()],
+        BillingMode="PAY_PER_REQUEST",
+    )
+
+
+def pictures(url: str, name: str) -> dict[str, str]:
+    """The ETag of each picture in a bucket."""
+    pages = client("s3", url).get_paginator("list_objects_v2").paginate(Bucket=name, Prefix="images/")
+    return {entry["Key"]: entry["ETag"] for page in pages for entry in page.get("Contents", ())}
+
+
 def _session() -> Any:
     return boto3.session.Session(aws_access_key_id="any", aws_secret_access_key="any", region_name=REGION)  # noqa: S106

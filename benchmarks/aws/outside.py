@@ -1,10 +1,10 @@
 """Everything outside the functions, in one process: picture servers, Rekognition, S3 and DynamoDB, all of them slow.
 
-    python -m benchmarks.aws.outside PICTURES [--latency 0.05] [--throttle dynamodb=0.3] [--forward URL]
+    python -m benchmarks.aws.outside PICTURES [--latency 0.05] [--forward URL]
 
 The latency is waited here, after a call has come and before it is answered, as many at a time as come. S3 and DynamoDB
 are in memory, or are those at `--forward`. `GET /counts` says what was asked for, `POST /counts` begins to count anew,
-with another quota.
+with another quota and other shares of calls that are refused.
 """
 
 from __future__ import annotations
@@ -43,23 +43,29 @@ _LISTENING = re.compile(r"^listening on (http://\S+)$", re.MULTILINE)
 class Outside:
     """Answers late, counts, and refuses what it is told to refuse."""
 
-    def __init__(self, pictures: Path, latency: float, throttle: Mapping[str, float], forward: str | None) -> None:
+    def __init__(self, pictures: Path, latency: float, forward: str | None) -> None:
         self._pictures = {path.name: path.read_bytes() for path in pictures.iterdir()}
         self._aws = Forward(forward) if forward else store.Store()
-        self._latency, self._throttle = latency, throttle
+        self._latency = latency
         self._random = random.Random(0)  # noqa: S311
-        self.begin(UNLIMITED)
+        self.begin(UNLIMITED, {})
 
-    def begin(self, quota: float) -> None:
-        """Count from 0; Rekognition answers so many calls of an operation a second."""
+    def begin(self, quota: float, throttle: Mapping[str, float]) -> None:
+        """Count from 0.
+
+        Args:
+            quota: calls of each of Rekognition's operations that are answered in a second.
+            throttle: `rekognition`, `dynamodb` → the share of its calls that are refused besides.
+        """
         self.counts: Counter[str] = Counter()
+        self._throttle = throttle
         self._rekognition = rekognition.Rekognition(quota)
 
     async def answer(self, request: Request) -> Answer:
         """The answer to any request."""
         if request.target == COUNTS:
             if request.method == "POST":
-                self.begin(json.loads(request.body)["quota"])
+                self.begin(**json.loads(request.body))
             return Answer(200, json.dumps(self.counted()).encode())
         await asyncio.sleep(self._latency)
         if request.target.startswith(PICTURES):
@@ -109,9 +115,9 @@ def started(pictures: Path, *options: str) -> Iterator[str]:
             yield url
 
 
-def begin(url: str, quota: float) -> None:
-    """Let the process at `url` count anew, with another quota of Rekognition."""
-    body = json.dumps({"quota": quota}).encode()
+def begin(url: str, quota: float = UNLIMITED, throttle: Mapping[str, float] | None = None) -> None:
+    """Let the process at `url` count anew; see `Outside.begin`."""
+    body = json.dumps({"quota": quota, "throttle": throttle or {}}).encode()
     urllib.request.urlopen(urllib.request.Request(url + COUNTS, body)).close()
 
 
@@ -127,13 +133,6 @@ def _address(log: Path) -> str | None:
     return found.group(1) if found else None
 
 
-def _share(text: str) -> tuple[str, float]:
-    service, _, share = text.partition("=")
-    if service not in _ERRORS:
-        raise argparse.ArgumentTypeError(f"{service!r} is none of {', '.join(_ERRORS)}")
-    return service, float(share)
-
-
 async def _serve(outside: Outside) -> None:
     server, url = await listen(outside.answer)
     print(f"listening on {url}", flush=True)
@@ -146,10 +145,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pictures", type=Path)
     parser.add_argument("--latency", type=float, default=0.0, help="seconds")
-    parser.add_argument("--throttle", type=_share, action="append", default=[], help="SERVICE=SHARE")
     parser.add_argument("--forward", help="S3 and DynamoDB are there")
     given = parser.parse_args()
-    asyncio.run(_serve(Outside(given.pictures, given.latency, dict(given.throttle), given.forward)))
+    asyncio.run(_serve(Outside(given.pictures, given.latency, given.forward)))
 
 
 if __name__ == "__main__":
