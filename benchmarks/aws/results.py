@@ -7,4 +7,5 @@ from functools import partial
 from benchmarks.machine import ROOT
 from benchmarks.serving import summary
 
-publish = partial(summary.publish, folder=ROOT / "build" / "aws" / "results")
+FOLDER = ROOT / "build" / "aws" / "results"
+publish = partial(summary.publish, folder=FOLDER)
