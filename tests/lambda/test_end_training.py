@@ -251,7 +251,21 @@ def test_the_endpoint_is_of_the_kind_that_its_name_says(end, sagemaker, monkeypa
     (variant,) = config["ProductionVariants"]
     assert {name: variant[name] for name in more} == more
     assert "ServerlessConfig" not in variant
-    assert ("AsyncInferenceConfig" in config) == (kind == "async")
+    assert "InferenceAmiVersion" not in variant
+    output = {"S3OutputPath": "s3://bucket/answers", "S3FailurePath": "s3://bucket/answers/failed"}
+    assert config.get("AsyncInferenceConfig") == ({"OutputConfig": output} if kind == "async" else None)
+
+
+@pytest.mark.parametrize("kind", ["realtime", "async", "serverless"])
+def test_instances_have_the_host_image_that_was_named(end, sagemaker, monkeypatch, kind):
+    monkeypatch.setenv("ENDPOINT_KIND", kind)
+    monkeypatch.setenv("ASYNC_OUTPUT_S3_URI", "s3://bucket/answers/")
+    monkeypatch.setenv("INFERENCE_AMI_VERSION", "al2-ami-sagemaker-inference-gpu-3-1")
+    sagemaker.add_job("ogiri-a-1")
+    end(event("ogiri-a-1"))
+    (config,) = sagemaker.configs.values()
+    expected = None if kind == "serverless" else "al2-ami-sagemaker-inference-gpu-3-1"
+    assert config["ProductionVariants"][0].get("InferenceAmiVersion") == expected
 
 
 def test_other_settings_give_another_configuration_of_the_same_model(deployed, end, sagemaker, monkeypatch):

@@ -50,7 +50,7 @@ def connect(threads: int, networks: Sequence[str] | None = None) -> Clients:
     Raises:
         botocore's NoRegionError: no region is set.
     """
-    # Rekognition's quota is so many calls a second, which `adaptive` finds and keeps to. S3 and DynamoDB grow with their
+    # Rekognition has a quota of calls a second, which `adaptive` finds and keeps to. S3 and DynamoDB grow with their
     # load: a refusal there is of a moment, and a client that slows down for it stays slow for minutes.
     standard, adaptive = _config(threads, "standard"), _config(threads, "adaptive")
     session = boto3.Session()
