@@ -72,11 +72,9 @@ class Runtime:
         """InvokeEndpointWithResponseStream: headers, and the messages of the stream as the model's answer comes.
 
         Raises:
-            Refusal: as `invoke`; a serverless endpoint has no streams.
+            Refusal: as `invoke`.
         """
         with self._endpoint(unquote(name)).call() as (served, settings):
-            if "ServerlessConfig" in settings["ProductionVariants"][0]:
-                raise Refusal("ValidationError", f"Endpoint {unquote(name)} is serverless: it does not stream.")
             _check_size(body, settings)
             forwarded = _forwarded(headers)
             if (accept := headers.get(STREAM_ACCEPT)) is not None:

@@ -235,15 +235,6 @@ def test_a_stream_that_the_model_refuses_is_a_model_error_and_one_that_stalls_sa
     assert refused(stream, **invocation(EndpointName="nobody"))["Code"] == "ValidationError"
 
 
-def test_a_serverless_endpoint_does_not_stream(echo: Clients):
-    config = echo.configured("no-stream", "echo", **SERVERLESS)
-    echo.sagemaker.create_endpoint(EndpointName="no-stream", EndpointConfigName=config)
-    echo.wait("no-stream")
-    error = refused(echo.runtime.invoke_endpoint_with_response_stream, **invocation(EndpointName="no-stream"))
-    assert "does not stream" in error["Message"]
-    echo.sagemaker.delete_endpoint(EndpointName="no-stream")
-
-
 @pytest.mark.parametrize("archive", ["broken", "rubbish", "missing"])
 def test_an_update_to_a_model_that_does_not_start_leaves_the_old_one(echo: Clients, archive: str):
     config = echo.configured(archive, archive)
