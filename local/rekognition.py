@@ -2,9 +2,10 @@
 
     python -m local.rekognition --port 0 --pretrained FOLDER
 
-It answers DetectLabels and DetectText as boto3 asks for them (set AWS_ENDPOINT_URL_REKOGNITION). Labels come from a
-torchvision classifier where its weights are at hand, and are measured colours and shapes otherwise; text comes from
-Tesseract. Amazon's own reads no Japanese; this one does where Tesseract's `jpn` is installed.
+It answers DetectLabels, DetectText and DetectModerationLabels as boto3 asks for them (set
+AWS_ENDPOINT_URL_REKOGNITION). Labels come from a torchvision classifier where its weights are at hand, and are measured
+colours and shapes otherwise; text comes from Tesseract. Amazon's own reads no Japanese; this one does where Tesseract's
+`jpn` is installed.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 from PIL import Image, ImageOps
 
-from local import appearance
+from local import appearance, moderation
 from local.label import SeenLabel
 from local.process import running
 from local.text import Line, Reader, Word
@@ -53,7 +54,7 @@ class RekognitionError(Exception):
 
 
 class StandIn:
-    """Answers to the two requests, each from the request's JSON to the answer's."""
+    """Answers to the requests, each from the request's JSON to the answer's."""
 
     def __init__(self, labels: Callable[[Image.Image], list[SeenLabel]], reader: Reader, s3: Any) -> None:
         self._labels = labels
@@ -87,6 +88,12 @@ class StandIn:
             for word in line.words:
                 detections.append(_detection(word, "WORD", len(detections), parent))
         return {"TextDetections": detections, "TextModelVersion": "3.0"}
+
+    def detect_moderation_labels(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """DetectModerationLabels with Rekognition's own model."""
+        smallest = _number(request, "MinConfidence", moderation.DEFAULT_MIN_CONFIDENCE, 100)
+        found = moderation.moderation_labels(self._labels(self._picture(request)), smallest)
+        return {"ModerationLabels": found, "ModerationModelVersion": moderation.MODEL_VERSION, "ContentTypes": []}
 
     def _picture(self, request: Mapping[str, Any]) -> Image.Image:
         given = request.get("Image")
@@ -154,6 +161,7 @@ class _Server(ThreadingHTTPServer):
         self.operations: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
             "DetectLabels": stand_in.detect_labels,
             "DetectText": stand_in.detect_text,
+            "DetectModerationLabels": stand_in.detect_moderation_labels,
         }
 
 

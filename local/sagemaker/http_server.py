@@ -6,7 +6,7 @@ import json
 import logging
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -17,7 +17,7 @@ from local.sagemaker.runtime import Runtime
 TARGET = "SageMaker."
 JSON = "application/x-amz-json-1.1"
 
-_INVOCATIONS = re.compile(r"/endpoints/([^/?]+)/invocations")
+_INVOCATIONS = re.compile(r"/endpoints/([^/?]+)/invocations(-response-stream)?")
 
 _log = logging.getLogger(__name__)
 
@@ -57,6 +57,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, body: bytes) -> None:
         called = _INVOCATIONS.fullmatch(self.path)
+        if called is not None and called.group(2):
+            with self.server.runtime.stream(called.group(1), self.headers, body) as (headers, messages):
+                self._send_stream(headers, messages)
+            return
         if called is not None:
             reply = self.server.runtime.invoke(called.group(1), self.headers, body)
             self._send(200, reply.body, reply.headers)
@@ -79,6 +83,18 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("x-amzn-RequestId", str(uuid.uuid4()))
         self.end_headers()
         self.wfile.write(data)
+
+    def _send_stream(self, headers: Mapping[str, str], messages: Iterable[bytes]) -> None:
+        self.send_response(200)
+        for name, value in {**headers, "Transfer-Encoding": "chunked", "x-amzn-RequestId": str(uuid.uuid4())}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        try:
+            for message in messages:
+                self.wfile.write(b"%x\r\n%s\r\n" % (len(message), message))
+            self.wfile.write(b"0\r\n\r\n")
+        except ConnectionError:
+            self.close_connection = True  # the caller has gone: the model hears of it, for its connection ends too
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Answers are not logged, only failures are."""

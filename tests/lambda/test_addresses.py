@@ -75,6 +75,23 @@ def test_a_name_that_changes_its_address_cannot_lead_elsewhere(outside, web, sou
     assert next(answers) == "127.0.0.1"  # it was asked for once
 
 
+def test_a_name_that_changes_its_address_between_two_hops_does_not_lead_inside(outside, web, source, monkeypatch):
+    real = socket.getaddrinfo
+    answers = iter(["127.0.0.2", "127.0.0.1"])
+
+    def changing(host, *more, **options):
+        return real(next(answers) if host == "changing.example" else host, *more, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", changing)
+    secret = web.add("/secret.jpg", picture()).replace("127.0.0.1", "changing.example")
+    start = outside.add("/start", status=302, Location=secret).replace("127.0.0.2", "changing.example")
+    with pytest.raises(PictureError, match=r"127\.0\.0\.1 is no public address"):
+        source.fetch(start)
+    assert outside.requests == {"/start": 1}
+    assert not web.requests
+    assert next(answers, None) is None  # each hop asked for once, and went to what it was told then
+
+
 def test_a_name_with_one_private_address_among_others_is_refused(outside, source, monkeypatch):
     port = int(outside.url.rpartition(":")[2])
     real = socket.getaddrinfo

@@ -185,42 +185,62 @@ def test_a_late_event_of_an_older_job_does_not_replace_a_newer_model(end, sagema
     assert serving(sagemaker) == "ogiri-new"
 
 
-FIGURE = "validation_nats_per_character"
+def compared(new: float, baseline: float, beside: str = "ogiri-a-1", **hyperparameters: str) -> dict:
+    """A job that was given the model of another, and found both figures."""
+    uri = f"s3://bucket/models/{beside}/output/model.tar.gz"
+    source = {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": uri}}
+    return {
+        "metrics": {"exported_nats_per_character": new, "baseline_nats_per_character": baseline},
+        "hyperparameters": {"seed": "1", **hyperparameters},
+        "InputDataConfig": [{"ChannelName": "model", "DataSource": source}],
+    }
 
 
 @pytest.mark.parametrize(
-    ("figure", "hyperparameters", "action"),
+    ("job", "action"),
     [
-        (3.30, {"seed": "1"}, "refused"),
-        (3.24, {"seed": "1"}, "updated"),
-        (2.00, {"seed": "1"}, "updated"),
-        (9.00, {"seed": "2"}, "updated"),
-        (9.00, {"seed": "1", "validation_fraction": "0.3"}, "updated"),
+        (compared(3.30, 3.2), "refused"),
+        (compared(3.24, 3.2), "updated"),
+        (compared(2.00, 3.2), "updated"),
+        (compared(9.00, 3.2, seed="2"), "updated"),
+        (compared(9.00, 3.2, validation_fraction="0.3"), "updated"),
+        (compared(9.00, 3.2, beside="ogiri-a-0"), "updated"),
     ],
-    ids=["worse", "tolerable", "better", "other-seed", "other-fraction"],
+    ids=["worse", "tolerable", "better", "other-seed", "other-fraction", "beside-another-model"],
 )
-def test_a_model_that_is_worse_on_the_same_pictures_does_not_serve(
-    deployed, sagemaker, told, figure, hyperparameters, action
-):
-    deployed("ogiri-a-1", metrics={FIGURE: 3.2}, hyperparameters={"seed": "1"})
-    answer = deployed("ogiri-a-2", metrics={FIGURE: figure}, hyperparameters=hyperparameters)
+def test_a_model_that_is_worse_on_the_same_lines_does_not_serve(deployed, sagemaker, told, job, action):
+    deployed("ogiri-a-1", metrics={"exported_nats_per_character": 9.9}, hyperparameters={"seed": "1"})
+    answer = deployed("ogiri-a-2", **job)
     assert answer["action"] == action
     refused = action == "refused"
     assert serving(sagemaker) == ("ogiri-a-1" if refused else "ogiri-a-2")
     assert [message["Subject"] for message in told()] == (["ogiri: ogiri-a-2 refused"] if refused else [])
+    if refused:
+        assert "3.3000 nats a character, the serving ogiri-a-1 3.2000" in answer["reason"]
 
 
-def test_without_a_figure_nothing_is_compared(deployed):
-    deployed("ogiri-a-1", metrics={FIGURE: 3.2})
-    answer = deployed("ogiri-a-2")
+@pytest.mark.parametrize("missing", ["exported_nats_per_character", "baseline_nats_per_character"])
+def test_without_a_figure_nothing_is_compared(deployed, missing):
+    deployed("ogiri-a-1", hyperparameters={"seed": "1"})
+    job = compared(9.0, 3.2)
+    del job["metrics"][missing]
+    answer = deployed("ogiri-a-2", **job)
     assert answer["action"] == "updated"
-    assert "one of the two jobs has no" in answer["reason"]
+    assert "not comparable with ogiri-a-1: the job found no" in answer["reason"]
+
+
+def test_the_folder_of_the_serving_model_is_its_model_too(deployed, told):
+    deployed("ogiri-a-1", hyperparameters={"seed": "1"})
+    job = compared(9.0, 3.2)
+    source = job["InputDataConfig"][0]["DataSource"]["S3DataSource"]
+    source["S3Uri"] = source["S3Uri"].removesuffix("model.tar.gz")
+    assert deployed("ogiri-a-2", **job)["action"] == "refused"
 
 
 def test_a_negative_tolerance_deploys_whatever_was_trained(deployed, monkeypatch):
     monkeypatch.setenv("GATE_TOLERANCE", "-1")
-    deployed("ogiri-a-1", metrics={FIGURE: 3.2})
-    assert deployed("ogiri-a-2", metrics={FIGURE: 9.2})["action"] == "updated"
+    deployed("ogiri-a-1", hyperparameters={"seed": "1"})
+    assert deployed("ogiri-a-2", **compared(9.2, 3.2))["action"] == "updated"
 
 
 @pytest.mark.parametrize("status", ["Failed", "Stopped"])
@@ -251,7 +271,21 @@ def test_the_endpoint_is_of_the_kind_that_its_name_says(end, sagemaker, monkeypa
     (variant,) = config["ProductionVariants"]
     assert {name: variant[name] for name in more} == more
     assert "ServerlessConfig" not in variant
-    assert ("AsyncInferenceConfig" in config) == (kind == "async")
+    assert "InferenceAmiVersion" not in variant
+    output = {"S3OutputPath": "s3://bucket/answers", "S3FailurePath": "s3://bucket/answers/failed"}
+    assert config.get("AsyncInferenceConfig") == ({"OutputConfig": output} if kind == "async" else None)
+
+
+@pytest.mark.parametrize("kind", ["realtime", "async", "serverless"])
+def test_instances_have_the_host_image_that_was_named(end, sagemaker, monkeypatch, kind):
+    monkeypatch.setenv("ENDPOINT_KIND", kind)
+    monkeypatch.setenv("ASYNC_OUTPUT_S3_URI", "s3://bucket/answers/")
+    monkeypatch.setenv("INFERENCE_AMI_VERSION", "al2-ami-sagemaker-inference-gpu-3-1")
+    sagemaker.add_job("ogiri-a-1")
+    end(event("ogiri-a-1"))
+    (config,) = sagemaker.configs.values()
+    expected = None if kind == "serverless" else "al2-ami-sagemaker-inference-gpu-3-1"
+    assert config["ProductionVariants"][0].get("InferenceAmiVersion") == expected
 
 
 def test_other_settings_give_another_configuration_of_the_same_model(deployed, end, sagemaker, monkeypatch):
@@ -295,11 +329,12 @@ def test_an_older_model_that_somebody_approves_serves_and_stays(deployed, end, s
 def test_a_model_that_must_be_approved_serves_when_it_is(deployed, end, sagemaker, monkeypatch):
     monkeypatch.setenv("MODEL_PACKAGE_GROUP", "ogiri-models")
     monkeypatch.setenv("MODEL_APPROVAL", "PendingManualApproval")
-    assert deployed("ogiri-a-1", metrics={FIGURE: 3.2})["action"] == "registered"
+    figures = {"exported_nats_per_character": 3.2}
+    assert deployed("ogiri-a-1", metrics=figures)["action"] == "registered"
     end(event("ogiri-a-1"))
     (package,) = sagemaker.packages
     assert package["ModelApprovalStatus"] == "PendingManualApproval"
-    assert package["CustomerMetadataProperties"] == {"training_job": "ogiri-a-1", FIGURE: "3.2"}
+    assert package["CustomerMetadataProperties"] == {"training_job": "ogiri-a-1", "exported_nats_per_character": "3.2"}
     assert not sagemaker.endpoints
     assert end(approval(package, "Rejected"))["action"] == "ignored"
     assert end(approval(package, group="others"))["action"] == "ignored"
@@ -310,8 +345,8 @@ def test_a_model_that_must_be_approved_serves_when_it_is(deployed, end, sagemake
 
 def test_a_model_that_the_gate_refuses_is_registered_as_rejected(deployed, sagemaker, told, monkeypatch):
     monkeypatch.setenv("MODEL_PACKAGE_GROUP", "ogiri-models")
-    deployed("ogiri-a-1", metrics={FIGURE: 3.2})
-    deployed("ogiri-a-2", metrics={FIGURE: 4.2})
+    deployed("ogiri-a-1", hyperparameters={"seed": "1"})
+    deployed("ogiri-a-2", **compared(4.2, 3.2))
     assert [package["ModelApprovalStatus"] for package in sagemaker.packages] == ["Approved", "Rejected"]
 
 

@@ -129,16 +129,44 @@ def test_many_pictures_are_streamed(job, s3, destination, monkeypatch):
     assert job("two", version="2")["InputDataConfig"][0]["InputMode"] == "FastFile"
 
 
-def test_training_goes_on_from_what_the_serving_models_job_left(job, sagemaker, monkeypatch):
-    monkeypatch.setenv("TRAINING_FROM_SERVING", "true")
-    assert [channel["ChannelName"] for channel in job()["InputDataConfig"]] == ["training"]
+@pytest.fixture
+def served(sagemaker):
+    """The endpoint serves the model of that name."""
+
+    def served(model: str) -> None:
+        sagemaker.configs["c"] = {"EndpointConfigName": "c", "ProductionVariants": [{"ModelName": model}]}
+        sagemaker.configs["c"] |= {"CreationTime": 1, "EndpointConfigArn": "arn:aws:sagemaker:::x/y"}
+        sagemaker.CreateEndpoint({"EndpointName": "ogiri-serverless", "EndpointConfigName": "c"})
+
+    return served
+
+
+@pytest.mark.parametrize(
+    ("starts", "uri", "hyperparameter"),
+    [
+        ("false", "s3://bucket/models/ogiri-old/output/model.tar.gz", "false"),
+        ("true", "s3://bucket/models/ogiri-old/output/", None),
+    ],
+)
+def test_a_job_has_the_serving_model_to_compare_with_or_to_start_from(
+    job, sagemaker, served, monkeypatch, starts, uri, hyperparameter
+):
+    monkeypatch.setenv("TRAINING_FROM_SERVING", starts)
+    first = job()
+    assert [channel["ChannelName"] for channel in first["InputDataConfig"]] == ["training"]
+    assert "start_from_model" not in first["HyperParameters"]
     sagemaker.add_job("ogiri-old")
-    sagemaker.configs["c"] = {"EndpointConfigName": "c", "ProductionVariants": [{"ModelName": "ogiri-old"}]}
-    sagemaker.configs["c"] |= {"CreationTime": 1, "EndpointConfigArn": "arn:aws:sagemaker:::x/y"}
-    sagemaker.CreateEndpoint({"EndpointName": "ogiri-serverless", "EndpointConfigName": "c"})
-    channel = job(version="2")["InputDataConfig"][1]
+    served("ogiri-old")
+    request = job(version="2")
+    channel = request["InputDataConfig"][1]
     assert channel["ChannelName"] == "model"
-    assert channel["DataSource"]["S3DataSource"]["S3Uri"] == "s3://bucket/models/ogiri-old/output/"
+    assert channel["DataSource"]["S3DataSource"]["S3Uri"] == uri
+    assert request["HyperParameters"].get("start_from_model") == hyperparameter
+
+
+def test_a_model_of_no_job_is_nothing_to_compare_with(job, served):
+    served("somebody-elses")
+    assert [channel["ChannelName"] for channel in job()["InputDataConfig"]] == ["training"]
 
 
 @pytest.fixture

@@ -202,6 +202,39 @@ def test_a_body_over_the_limit_does_not_reach_the_model(echo: Clients):
     sagemaker.delete_endpoint(EndpointName="small")
 
 
+def test_an_answer_streams_as_the_model_writes_it(captions: Clients):
+    sagemaker = captions.sagemaker
+    sagemaker.create_endpoint(EndpointName="streamed", EndpointConfigName=captions.configured("streamed", "first"))
+    assert captions.wait("streamed")["EndpointStatus"] == "InService"
+    parameters = {"seed": 1, "stream": True, "min_length": 20}
+    request = {"image": base64.b64encode(drawn(1)).decode(), "parameters": parameters}
+    answer = captions.runtime.invoke_endpoint_with_response_stream(
+        EndpointName="streamed",
+        Body=json.dumps(request).encode(),
+        ContentType="application/json",
+        Accept="text/event-stream",
+        CustomAttributes="trace=7",
+    )
+    assert answer["ContentType"].startswith("text/event-stream")
+    assert answer["InvokedProductionVariant"] == "AllTraffic"
+    assert answer["CustomAttributes"] == "trace=7"
+    parts = [event["PayloadPart"]["Bytes"] for event in answer["Body"]]
+    events = b"".join(parts).decode().split("\n\n")
+    assert len(parts) > 1
+    assert len(events) > 2
+    whole = captions.invoke("streamed", {**request, "parameters": {**parameters, "stream": False}})
+    assert whole["captions"][0]["text"] in events[-2]
+    sagemaker.delete_endpoint(EndpointName="streamed")
+
+
+def test_a_stream_that_the_model_refuses_is_a_model_error_and_one_that_stalls_says_so(echo: Clients):
+    stream = echo.runtime.invoke_endpoint_with_response_stream
+    assert refused(stream, **invocation(Body=b"no json"))["OriginalStatusCode"] == 400
+    late = refused(stream, **invocation(Body=b'{"text": "late", "seconds": 10}'))
+    assert (late["Code"], late["OriginalStatusCode"]) == ("ModelError", 0)
+    assert refused(stream, **invocation(EndpointName="nobody"))["Code"] == "ValidationError"
+
+
 @pytest.mark.parametrize("archive", ["broken", "rubbish", "missing"])
 def test_an_update_to_a_model_that_does_not_start_leaves_the_old_one(echo: Clients, archive: str):
     config = echo.configured(archive, archive)

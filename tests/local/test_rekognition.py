@@ -138,7 +138,7 @@ def test_a_value_out_of_range_is_named(client: Any):
 
 
 def test_an_operation_that_it_does_not_know_is_refused(client: Any):
-    with pytest.raises(ClientError, match="knows DetectLabels, DetectText, not 'DetectFaces'"):
+    with pytest.raises(ClientError, match="knows DetectLabels, DetectText, DetectModerationLabels, not 'DetectFaces'"):
         client.detect_faces(Image={"Bytes": b"x"})
 
 

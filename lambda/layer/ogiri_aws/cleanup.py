@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from ogiri_aws.endpoints import endpoint_name, is_missing, serving_model, status
-from ogiri_aws.finished import tags
-from ogiri_aws.jobs import PROJECT_TAG
+from ogiri_aws.finished import PROJECT_TAG, tags
 from ogiri_aws.settings import KINDS
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import boto3
 import requests
@@ -50,19 +50,25 @@ def connect(threads: int, networks: Sequence[str] | None = None) -> Clients:
     Raises:
         botocore's NoRegionError: no region is set.
     """
-    config = Config(
-        retries={"mode": "adaptive", "total_max_attempts": int(os.environ.get("AWS_MAX_ATTEMPTS") or 8)},
-        max_pool_connections=threads,
-        connect_timeout=5,
-        read_timeout=30,
-    )
+    # Rekognition has a quota of calls a second, which `adaptive` finds and keeps to. S3 and DynamoDB grow with their
+    # load: a refusal there is of a moment, and a client that slows down for it stays slow for minutes.
+    standard, adaptive = _config(threads, "standard"), _config(threads, "adaptive")
     session = boto3.Session()
     region = session.region_name or os.environ.get("AWS_REGION")  # many shells set this one, boto3 reads the other
     return Clients(
-        session.client("s3", region_name=region, config=config),
-        session.client("dynamodb", region_name=region, config=config),
-        session.client("rekognition", region_name=region, config=config),
+        session.client("s3", region_name=region, config=standard),
+        session.client("dynamodb", region_name=region, config=standard),
+        session.client("rekognition", region_name=region, config=adaptive),
         _web(threads, networks),
+    )
+
+
+def _config(threads: int, mode: Literal["standard", "adaptive"]) -> Config:
+    return Config(
+        retries={"mode": mode, "total_max_attempts": int(os.environ.get("AWS_MAX_ATTEMPTS") or 8)},
+        max_pool_connections=threads,
+        connect_timeout=5,
+        read_timeout=30,
     )
 
 

@@ -10,8 +10,7 @@ from botocore.exceptions import ClientError
 
 from ogiri_aws import endpoints, finished, registry
 from ogiri_aws.cleanup import remove_old
-from ogiri_aws.finished import FinishedJob, Verdict
-from ogiri_aws.jobs import PROJECT_TAG
+from ogiri_aws.finished import PROJECT_TAG, FinishedJob, Verdict
 from ogiri_aws.settings import EndTrainingSettings
 
 if TYPE_CHECKING:

@@ -87,10 +87,14 @@ def config_for(settings: EndTrainingSettings, model: str) -> dict[str, Any]:
     else:
         variant["InstanceType"] = settings.endpoint_instance_type
         variant["InitialInstanceCount"] = settings.endpoint_instance_count
+        if settings.inference_ami_version:
+            variant["InferenceAmiVersion"] = settings.inference_ami_version
         if settings.kms_key_id:
             request["KmsKeyId"] = settings.kms_key_id
     if settings.endpoint_kind == "async":
-        request["AsyncInferenceConfig"] = {"OutputConfig": {"S3OutputPath": settings.async_output_s3_uri}}
+        answers = settings.async_output_s3_uri.rstrip("/")
+        output = {"S3OutputPath": answers, "S3FailurePath": f"{answers}/failed"}
+        request["AsyncInferenceConfig"] = {"OutputConfig": output}
     digest = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()[:8]
     return {"EndpointConfigName": f"{model[:54]}-{digest}", **request}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from ogiri_aws.endpoints import is_missing
-from ogiri_aws.jobs import PROJECT_TAG
 
 if TYPE_CHECKING:
     from mypy_boto3_sagemaker import SageMakerClient
+    from mypy_boto3_sagemaker.type_defs import ChannelOutputTypeDef
 
-FIGURE = "validation_nats_per_character"
+PROJECT_TAG = "project"
+NEW, BASELINE = "exported_nats_per_character", "baseline_nats_per_character"
+"""What the new model and the one in the channel `model` cost, over the same held-out lines, as the new job found it."""
+CHANNEL = "model"
 SPLIT = ("task", "seed", "validation_fraction")  # with these the same a picture is held out by both jobs, or by none
 
 
@@ -29,6 +32,7 @@ class FinishedJob:
         status: `Completed`, `Failed`, `Stopped`, or one of a job that still runs.
         reason: why it failed, empty otherwise.
         artifact: S3 URI of its model.tar.gz, empty when there is none.
+        baseline: S3 URI of what it compared its model with, an artifact or the folder of one; empty when there is none.
         metrics: the last value of each.
         hyperparameters: as strings.
         created: when it was started.
@@ -40,6 +44,7 @@ class FinishedJob:
     status: str
     reason: str
     artifact: str
+    baseline: str
     metrics: Mapping[str, float]
     hyperparameters: Mapping[str, str]
     created: datetime
@@ -73,6 +78,7 @@ def describe(sagemaker: SageMakerClient, name: str) -> FinishedJob | None:
         status=job["TrainingJobStatus"],
         reason=job.get("FailureReason", ""),
         artifact=job.get("ModelArtifacts", {}).get("S3ModelArtifacts", ""),
+        baseline=_baseline(job.get("InputDataConfig", ())),
         metrics={metric["MetricName"]: metric["Value"] for metric in metrics if "Value" in metric},
         hyperparameters=job.get("HyperParameters", {}),
         created=job["CreationTime"],
@@ -87,9 +93,10 @@ def tags(sagemaker: SageMakerClient, arn: str) -> dict[str, str]:
 
 
 def judge(job: FinishedJob, serving: FinishedJob | None, tolerance: float) -> Verdict:
-    """Compare a new model with the serving one, where both were measured on the same held-out pictures.
+    """Compare a new model with the serving one, where the new job has asked both about the same held-out pictures.
 
-    The split is a hash of seed and picture: as data grows, pictures come to the held-out ones and none leaves them.
+    The split is a hash of seed and picture: as data grows, pictures come to the held-out ones and none leaves them, so
+    the serving model has learned from none of them either.
 
     Args:
         job: of the new model.
@@ -103,10 +110,17 @@ def judge(job: FinishedJob, serving: FinishedJob | None, tolerance: float) -> Ve
     different = [name for name in SPLIT if job.hyperparameters.get(name) != serving.hyperparameters.get(name)]
     if different:
         return Verdict(True, f"not comparable with {serving.name}: another {' and '.join(different)}")
-    if FIGURE not in job.metrics or FIGURE not in serving.metrics:
-        return Verdict(True, f"not comparable with {serving.name}: one of the two jobs has no {FIGURE}")
-    new, old = job.metrics[FIGURE], serving.metrics[FIGURE]
-    reason = f"{FIGURE} is {new:.4f}, that of the serving {serving.name} {old:.4f}"
+    if not job.baseline or not serving.artifact.startswith(job.baseline):
+        return Verdict(True, f"not comparable with {serving.name}: the job had {job.baseline or 'no model'} beside it")
+    if NEW not in job.metrics or BASELINE not in job.metrics:
+        return Verdict(True, f"not comparable with {serving.name}: the job found no {NEW} or no {BASELINE}")
+    new, old = job.metrics[NEW], job.metrics[BASELINE]
+    reason = f"{new:.4f} nats a character, the serving {serving.name} {old:.4f} over the same held-out lines"
     if new <= old + tolerance:
         return Verdict(True, reason)
     return Verdict(False, f"{reason}: more than {tolerance:g} worse")
+
+
+def _baseline(channels: Iterable[ChannelOutputTypeDef]) -> str:
+    sources = [channel["DataSource"] for channel in channels if channel["ChannelName"] == CHANNEL]
+    return sources[0].get("S3DataSource", {}).get("S3Uri", "") if sources else ""

@@ -17,6 +17,7 @@ from botocore.exceptions import ClientError
 
 from ogiri.sagemaker.training.metrics import metric_definitions
 from ogiri_aws.endpoints import endpoint_name, serving_model
+from ogiri_aws.finished import CHANNEL, PROJECT_TAG, describe
 from ogiri_aws.settings import StartTrainingSettings
 from ogiri_aws.uploads import Upload
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sagemaker import SageMakerClient
 
-PROJECT_TAG = "project"
+STARTS = "start_from_model"  # a hyperparameter
 FAST_FILE_BYTES = 10 * 1024**3  # from here on pictures are streamed instead of copied before the job begins
 STEM_CHARACTERS = 20
 
@@ -72,6 +73,7 @@ def start(
 
 def _request(sagemaker: SageMakerClient, s3: S3Client, settings: StartTrainingSettings, name: str) -> Any:
     bucket = settings.bucket
+    baseline = _model_of_serving(sagemaker, settings)
     tags = {**settings.training_tags, PROJECT_TAG: settings.project}
     region = sagemaker.meta.region_name
     request: dict[str, Any] = {
@@ -82,14 +84,14 @@ def _request(sagemaker: SageMakerClient, s3: S3Client, settings: StartTrainingSe
             "MetricDefinitions": metric_definitions(),
         },
         "RoleArn": settings.training_role_arn,
-        "HyperParameters": _strings(settings.training_hyperparameters),
+        "HyperParameters": _hyperparameters(settings, baseline),
         "Environment": {
             "DYNAMODB_TABLE_NAME": settings.dynamodb_table_name,
             "AWS_DEFAULT_REGION": region,
             "AWS_REGION": region,
             **_strings(settings.training_environment),
         },
-        "InputDataConfig": _channels(sagemaker, s3, settings),
+        "InputDataConfig": _channels(s3, settings, baseline),
         "OutputDataConfig": {
             "S3OutputPath": f"s3://{bucket}/models",
             **({"KmsKeyId": settings.kms_key_id} if settings.kms_key_id else {}),
@@ -113,7 +115,15 @@ def _request(sagemaker: SageMakerClient, s3: S3Client, settings: StartTrainingSe
     return request
 
 
-def _channels(sagemaker: SageMakerClient, s3: S3Client, settings: StartTrainingSettings) -> list[dict[str, Any]]:
+def _hyperparameters(settings: StartTrainingSettings, baseline: str | None) -> dict[str, str]:
+    """Those that are set, and whether the model in the channel is more than something to compare with."""
+    own = _strings(settings.training_hyperparameters)
+    if baseline is None or settings.training_from_serving:
+        return own
+    return {STARTS: "false", **own}
+
+
+def _channels(s3: S3Client, settings: StartTrainingSettings, baseline: str | None) -> list[dict[str, Any]]:
     mode = settings.training_input_mode
     if mode == "auto":
         large = _reaches(s3, settings.bucket, settings.images_prefix, FAST_FILE_BYTES)
@@ -121,9 +131,8 @@ def _channels(sagemaker: SageMakerClient, s3: S3Client, settings: StartTrainingS
     channels = [_channel("training", f"s3://{settings.bucket}/{settings.images_prefix}", mode)]
     if settings.pretrained_s3_uri:
         channels.append(_channel("pretrained", settings.pretrained_s3_uri, "File"))
-    serving = _output_of_serving(sagemaker, settings) if settings.training_from_serving else None
-    if serving is not None:
-        channels.append(_channel("model", serving, "File"))
+    if baseline is not None:
+        channels.append(_channel(CHANNEL, baseline, "File"))
     return channels
 
 
@@ -132,13 +141,16 @@ def _channel(name: str, uri: str, mode: str) -> dict[str, Any]:
     return {"ChannelName": name, "DataSource": {"S3DataSource": source}, "InputMode": mode}
 
 
-def _output_of_serving(sagemaker: SageMakerClient, settings: StartTrainingSettings) -> str | None:
-    """The folder with model.tar.gz and output.tar.gz of the job whose model serves; None before the first one."""
+def _model_of_serving(sagemaker: SageMakerClient, settings: StartTrainingSettings) -> str | None:
+    """S3 URI of the model that serves, which the job compares its own with; None before the first one.
+
+    To start from it, a job needs the folder: output.tar.gz lies there too, and has the weights.
+    """
     model = serving_model(sagemaker, endpoint_name(settings.project, settings.endpoint_kind))
-    if model is None:
+    serving = None if model is None else describe(sagemaker, model)
+    if serving is None or not serving.artifact:  # nobody's, or somebody else's
         return None
-    artifact = sagemaker.describe_training_job(TrainingJobName=model)["ModelArtifacts"]["S3ModelArtifacts"]
-    return artifact.rpartition("/")[0] + "/"
+    return serving.artifact.rpartition("/")[0] + "/" if settings.training_from_serving else serving.artifact
 
 
 def _reaches(s3: S3Client, bucket: str, prefix: str, limit: int) -> bool:

@@ -149,7 +149,9 @@ class EndTrainingSettings:
         serverless_memory_mb: 1024 to 6144.
         serverless_max_concurrency: requests at a time.
         endpoint_instance_type, endpoint_instance_count: of the kinds realtime and async.
-        async_output_s3_uri: where answers of the kind async go.
+        inference_ami_version: host image of the kinds realtime and async, whose NVIDIA driver must know the container's
+            CUDA; SageMaker's default when empty.
+        async_output_s3_uri: where answers of the kind async go, and below `failed/` what went wrong.
         keep_models: so many models and configurations stay, besides the one that serves.
         gate_tolerance: how much worse than the serving model a new one may be, in nats a character; negative deploys
             whatever was trained.
@@ -170,6 +172,7 @@ class EndTrainingSettings:
     serverless_max_concurrency: int = 5
     endpoint_instance_type: str = "ml.c6i.large"
     endpoint_instance_count: int = 1
+    inference_ami_version: str = ""
     async_output_s3_uri: str = ""
     keep_models: int = 3
     gate_tolerance: float = 0.05

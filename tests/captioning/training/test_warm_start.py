@@ -19,40 +19,10 @@ from ogiri.artifact import ArtifactError, open_artifact, pack, write_manifest
 from ogiri.captioning.model.encoder import Encoder
 from ogiri.captioning.model.lstm import LSTMDecoder, LSTMDimensions
 from ogiri.captioning.training import warm_start
-from ogiri.captioning.training.hyperparameters import CaptionHyperparameters
 from ogiri.captioning.training.trainer import TRAINER
 from ogiri.captioning.training.warm_start import find_warm_start
-from ogiri.task import TrainingContext, UserError
-from tests.captioning.training.small import hyperparameters
-from tests.contract.training import drawn
-
-NAME = "mobilenet_v3_small"
-
-
-def small(**values: Any) -> CaptionHyperparameters:
-    common = {"encoder": NAME, "encoder_weights": "none", "image_size": 64, "epochs": 1, "export_weights": True}
-    return hyperparameters(**{**common, **values})
-
-
-def context(base: Path, hp: CaptionHyperparameters, **channels: Path) -> TrainingContext:
-    """A job with ten pictures of two lines."""
-    for name in ("training", "records", "model", "checkpoints", "output"):
-        (base / name).mkdir(parents=True, exist_ok=True)
-    rows = []
-    for n in range(10):
-        (base / "training" / f"{n}.png").write_bytes(drawn(n))
-        rows += [{"ImageKey": f"{n}.png", "ExpectedResult": f"{'犬猫鳥'[n % 3]}が{n}回笑う{end}"} for end in "！？"]
-    (base / "records" / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-    return TrainingContext(
-        hyperparameters=hp,
-        channels={"training": base / "training", "records": base / "records", **channels},
-        model=base / "model",
-        output=base / "output",
-        checkpoints=base / "checkpoints",
-        job_name=base.name,
-        stopping=lambda: False,
-        report_metrics=lambda metrics: None,
-    )
+from ogiri.task import UserError
+from tests.captioning.training.tiny_job import NAME, context, small
 
 
 @pytest.fixture(scope="module")

@@ -37,6 +37,9 @@ class CaptionHyperparameters:
         "character", "what BLEU and CIDEr count: character (Japanese) or word (English)", choices=("character", "word")
     )
     # model
+    start_from_model: bool = parameter(
+        True, "train on from the artifact in the `model` channel; false: only compare with it at the end"
+    )
     encoder: str = parameter("resnet50", "any torchvision classification network")
     encoder_weights: str = parameter(
         "pretrained", "pretrained: read and kept frozen; none: trained with the decoder", choices=("pretrained", "none")

@@ -22,7 +22,7 @@ from ogiri.captioning.data.scan import read_channel, scan
 from ogiri.captioning.model.decoder import Decoder
 from ogiri.captioning.model.encoder import Encoder
 from ogiri.captioning.serving.captioner import open_captioner
-from ogiri.captioning.training import publish, report
+from ogiri.captioning.training import baseline, publish, report
 from ogiri.captioning.training.build import (
     build_encoder,
     build_model,
@@ -43,7 +43,7 @@ from ogiri.captioning.training.pictures import read_pictures
 from ogiri.captioning.training.profile_summary import Profile, WrittenProfile
 from ogiri.captioning.training.quality import MAX_GATE_LINES, MIN_GATE_LINES
 from ogiri.captioning.training.ranks import Ranks, join
-from ogiri.captioning.training.warm_start import find_warm_start
+from ogiri.captioning.training.warm_start import CHANNEL, find_warm_start
 from ogiri.task import TrainingContext, UserError
 
 DEFAULT_TABLE = "OgiriTrainingDataTable"
@@ -105,6 +105,12 @@ class CaptionTrainer:
         course.begin("evaluation")
         data = None if context.stopping() else _evaluation_set(hp, dataset, encoder)
         evaluation = None if data is None else _evaluate(context, hp, dataset, data)
+        if CHANNEL in context.channels and not context.stopping():
+            course.begin("comparison")
+            compared = baseline.compare(context, dataset.validation)
+            if compared:
+                context.report_metrics(compared)
+            facts |= compared
         course.begin("report")
         report.write_report(
             report.Outcome(

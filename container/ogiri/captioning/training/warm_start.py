@@ -10,7 +10,7 @@ import hashlib
 import logging
 import tarfile
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,16 +91,16 @@ class WarmStart:
 
 
 def find_warm_start(channels: Mapping[str, Path], hp: CaptionHyperparameters) -> WarmStart | None:
-    """What the `model` channel holds, None where there is no such channel.
+    """What the `model` channel holds; None where there is no such channel, or it is only to be compared with.
 
     Raises:
         UserError: it holds no artifact with weights, or one that does not agree with the hyperparameters.
         ArtifactError: it is damaged.
     """
-    if CHANNEL not in channels:
+    if CHANNEL not in channels or not hp.start_from_model:
         return None
-    with _unpacked(channels[CHANNEL]) as folders:
-        artifact = open_artifact(_folder_of_manifest(folders, channels[CHANNEL]))
+    with unpacked(channels[CHANNEL]) as folders:
+        artifact = open_artifact(folder_of_manifest(folders, channels[CHANNEL]))
         _check(artifact, hp)
         weights = _find_weights([artifact.folder, *folders])
         start = _read(artifact, weights)
@@ -119,11 +119,16 @@ def find_warm_start(channels: Mapping[str, Path], hp: CaptionHyperparameters) ->
 
 
 @contextmanager
-def _unpacked(channel: Path) -> Iterator[list[Path]]:
-    """The channel, and what its archives hold; each is unpacked once, and gone after the block."""
+def unpacked(channel: Path, names: Sequence[str] = (ARCHIVE, OUTPUT_ARCHIVE)) -> Iterator[list[Path]]:
+    """The channel, and what its archives of these names hold; each is unpacked once, and gone after the block.
+
+    Raises:
+        UserError: an archive is too large to be what it should be.
+        ArtifactError: it is damaged.
+    """
     with tempfile.TemporaryDirectory(prefix="ogiri-model-") as temporary:
         folders = [channel]
-        for name in (ARCHIVE, OUTPUT_ARCHIVE):
+        for name in names:
             for number, archive in enumerate(sorted(channel.rglob(name))):
                 _check_size(archive)
                 folders.append(Path(temporary) / f"{name}.{number}")
@@ -144,7 +149,12 @@ def _check_size(archive: Path) -> None:
         raise ArtifactError(f"{archive} cannot be read ({error}): copy it again") from error
 
 
-def _folder_of_manifest(folders: list[Path], channel: Path) -> Path:
+def folder_of_manifest(folders: list[Path], channel: Path) -> Path:
+    """Which of the folders is the artifact.
+
+    Raises:
+        UserError: none is, or several are.
+    """
     found = sorted({path.parent for folder in folders for path in folder.rglob(MANIFEST)})
     if len(found) == 1:
         return found[0]

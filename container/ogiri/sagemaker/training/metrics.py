@@ -16,6 +16,8 @@ METRICS = (
     "validation_chrf",
     "validation_accuracy",
     "validation_macro_f1",
+    "exported_nats_per_character",
+    "baseline_nats_per_character",
 )
 """What the tasks report by these names, whichever of them applies; a definition that finds nothing does no harm."""
 

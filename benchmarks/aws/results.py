@@ -1,0 +1,11 @@
+"""Results of the AWS side: JSON in `build/aws/results`, and the table."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from benchmarks.machine import ROOT
+from benchmarks.serving import summary
+
+FOLDER = ROOT / "build" / "aws" / "results"
+publish = partial(summary.publish, folder=FOLDER)
