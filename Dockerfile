@@ -45,6 +45,8 @@ RUN python3 -m compileall -q /opt/program
 # What a training job's report says that it was made with; last, so that a new commit rebuilds nothing else.
 ARG OGIRI_IMAGE=""
 ARG OGIRI_COMMIT=""
+# podman would take ENV from an earlier build with other values; RUN it knows apart.
+RUN : "${OGIRI_IMAGE}" "${OGIRI_COMMIT}"
 ENV OGIRI_IMAGE=${OGIRI_IMAGE} OGIRI_COMMIT=${OGIRI_COMMIT}
 LABEL org.opencontainers.image.revision=${OGIRI_COMMIT}
 
