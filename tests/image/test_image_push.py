@@ -17,8 +17,10 @@ from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 
 from local.process import running
 from tests.contract.server import free_port
+from tests.contract.training import SMALL
 from tests.image.engine import ROOT, Engine
 from tests.image.readme import readme_command
+from tests.image.small_job import prepare
 
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 PASSWORD = "123456789012-auth-token"  # as moto's ECR gives it
@@ -127,6 +129,11 @@ def test_builds_pushes_and_gives_it_back(
     assert subprocess.run(engine.command("pull", uri), **run).returncode == 0
     shown = subprocess.run(engine.command("run", "--rm", uri, "printenv", "OGIRI_IMAGE"), **run)
     assert shown.stdout.strip() == uri
+
+    job = prepare(tmp_path / "ml", SMALL)
+    trained = subprocess.run(engine.command("run", "--rm", "-v", f"{job.base}:/opt/ml", uri, "train"), **run)
+    assert trained.returncode == 1
+    assert "REQUIREMENTS=serving only serves" in job.failure()
 
     again = subprocess.run(["bash", "-c", command], cwd=checkout, env=account, capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
