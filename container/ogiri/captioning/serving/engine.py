@@ -62,7 +62,7 @@ class Engine:
         self._encoder = None if beside is None else beside.result()
         self._encoding = threading.BoundedSemaphore(max(1, available_processors() // encoder_threads))
         return_freed_memory()
-        file_bytes = sum(path.stat().st_size for path in (decoder, encoder) if path is not None)
+        file_bytes = sum(graph_bytes(path) for path in (decoder, encoder) if path is not None)
         self._memory_bytes = min(max(resident_bytes() - resident, file_bytes), 3 * file_bytes)
         _check_names(decoder, self._decoder, [entry.name for entry in self._entries])
         if self.grows and PAST not in {entry.name for entry in self._entries}:
@@ -155,8 +155,18 @@ class Engine:
         return np.repeat(single, batch, axis=0) if len(single) == 1 else single
 
 
+def weights_file(graph: Path) -> Path:
+    """Where the weights of a graph lie that do not lie in itself, if it has such ones."""
+    return graph.with_name(f"{graph.name}.data")
+
+
+def graph_bytes(graph: Path) -> int:
+    """Bytes of a graph, and of its weights where they lie beside it."""
+    return sum(path.stat().st_size for path in (graph, weights_file(graph)) if path.is_file())
+
+
 def _threads(graph: Path | None) -> int:
-    small = graph is not None and graph.is_file() and graph.stat().st_size < SMALL_BYTES
+    small = graph is not None and graph.is_file() and graph_bytes(graph) < SMALL_BYTES
     return 1 if small else available_processors()
 
 
