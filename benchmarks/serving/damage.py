@@ -7,6 +7,8 @@ import os
 import shutil
 from pathlib import Path
 
+from ogiri.captioning.serving.engine import weights_file
+
 DISK_MB = 64
 SPOILT_BYTES = 65536
 
@@ -50,8 +52,9 @@ class Copy:
         self.base = folder
         self._model = folder / "model"
         self._origin = base / "model"
-        self.spoilt = self._model / "decoder.onnx"
         shutil.copytree(self._origin, self._model)
+        graph = self._model / "decoder.onnx"
+        self.spoilt = next(path for path in (weights_file(graph), graph) if path.is_file())
 
     def overwrite(self) -> None:
         """Change the decoder in the middle, in place: who has mapped it sees that."""
@@ -60,8 +63,8 @@ class Copy:
             file.write(b"\x5a" * min(SPOILT_BYTES, self.spoilt.stat().st_size // 4))
 
     def truncate(self) -> None:
-        """Cut every graph in half."""
-        for path in self._model.glob("*.onnx"):
+        """Cut every graph, and its weights beside it, in half."""
+        for path in self._model.glob("*.onnx*"):
             with path.open("r+b") as file:
                 file.truncate(path.stat().st_size // 2)
 

@@ -25,6 +25,7 @@ from ogiri.captioning.model.conditioning import ConditionLimits, encode_conditio
 from ogiri.captioning.model.controls import ControlEdges
 from ogiri.captioning.model.encoder import Encoder
 from ogiri.captioning.model.tokenizer import BOS, EOS, UNKNOWN, Tokenizer
+from ogiri.captioning.serving.engine import graph_bytes
 from ogiri.captioning.training.publish import (
     Described,
     GateLines,
@@ -46,7 +47,7 @@ def main() -> None:
     for name in parser.parse_args().shapes or SHAPES:
         base = FOLDER / name
         make(SHAPES[name], base)
-        print(f"{base}: decoder of {(base / 'model/decoder.onnx').stat().st_size / 1e6:.1f} MB")
+        print(f"{base}: decoder of {graph_bytes(base / 'model/decoder.onnx') / 1e6:.1f} MB")
 
 
 def ready(name: str) -> Path:

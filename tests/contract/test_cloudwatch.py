@@ -55,6 +55,20 @@ def test_say_at_the_end_what_happened_since_the_last_time(start: Starter):
     assert document["TokensPerSecond"] > 0
 
 
+def test_count_what_never_reached_the_model(start: Starter):
+    server = start.echo(OGIRI_METRICS="emf", SAGEMAKER_MAX_PAYLOAD_IN_MB="1")
+    large = bytes(3_000_000)
+    for path in ("/invocations", "/invocations?a=b", "/nowhere"):
+        assert server.request("POST", path, large, {"Content-Type": "application/json"}).status == 413
+    server.invoke({"text": "a"})
+    assert server.stop() == 0
+    found = {document["Model"]: document for document in documents(server)}
+    assert found.keys() == {"echo", "none"}
+    assert_is_embedded_metric_format(found["none"])
+    assert (found["none"]["Requests"], found["none"]["Errors"], found["none"]["ServerErrors"]) == (2, 2, 0)
+    assert found["echo"]["Requests"] == 1
+
+
 def test_come_at_every_interval_in_which_something_happened(start: Starter):
     server = start.echo(OGIRI_METRICS="emf", OGIRI_METRICS_SECONDS="1")
     for number in (1, 2):

@@ -110,6 +110,19 @@ def test_a_form_with_a_picture_alone_takes_parameters_from_custom_attributes(cap
     assert len(reply.json()["captions"]) == 2
 
 
+@pytest.mark.parametrize("name", ["best_of", "temperature", "top_k", "top_p"])
+def test_beams_do_not_sample_wherever_a_form_says_so(captions: Server, name: str):
+    image, beams, sampling = ("image", picture(), "a"), b'{"num_beams": 2}', json.dumps({name: 1}).encode()
+    for parameters, attributes in ((beams, f"{name}=1"), (sampling, "num_beams=2"), (b"{}", f"num_beams=2,{name}=1")):
+        headers = {"X-Amzn-SageMaker-Custom-Attributes": attributes}
+        reply = post(captions, form(image, ("parameters", parameters)), **headers)
+        assert (reply.status, reply.error()["code"]) == (400, "invalid_parameter")
+        assert f"{name} is given, but num_beams is 2" in reply.error()["message"]
+    one_beam = form(image, ("parameters", b'{"num_beams": 1}'))
+    headers = {"X-Amzn-SageMaker-Custom-Attributes": f"{name}=1,trace=7"}
+    assert post(captions, one_beam, **headers).status == 200
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [

@@ -79,7 +79,7 @@ def test_leaves_an_artifact_with_all_that_serving_needs(done: tuple[Training, En
     assert manifest["quantization"]["decoder"] in ("int8", "none")
     assert set(METRICS) <= manifest["metrics"].keys()
     assert (manifest["metrics"]["records"], manifest["metrics"]["broken_pictures"]) == (2 * PICTURES, 1)
-    names = {"encoder.onnx", "decoder.onnx", "tokenizer.model", "MODEL_CARD.md"}
+    names = {"encoder.onnx", "encoder.onnx.data", "decoder.onnx", "tokenizer.model", "MODEL_CARD.md"}
     assert manifest["files"].keys() == names
     assert {path.name for path in job.model.iterdir()} == names | {"manifest.json"}
 

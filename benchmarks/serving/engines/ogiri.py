@@ -8,6 +8,7 @@ import numpy as np
 
 from benchmarks.serving.engines.turn import Asked, take_turns
 from ogiri.captioning.serving.captioner import open_captioner
+from ogiri.captioning.serving.engine import graph_bytes
 from ogiri.captioning.serving.parameters import Parameters
 
 
@@ -22,7 +23,7 @@ class Ogiri:
         self._map = self._captioner.engine.encode(np.full((1, size, size, 3), 128, np.uint8))
         self._decoding = self._captioner.decoding()  # kept, as the thread that decodes for `serve` does
         self._conditions = self._captioner.conditions((), "")
-        self.weight_bytes = (folder / manifest["decoding"]["decoder_graph"]).stat().st_size
+        self.weight_bytes = graph_bytes(folder / manifest["decoding"]["decoder_graph"])
 
     def write(self, sequences: int, tokens: int) -> int:
         """See `Writer.write`."""

@@ -7,6 +7,7 @@ import numpy as np
 from benchmarks.serving.engines.turn import TEMPERATURE, Asked, take_turns
 from benchmarks.serving.peers.graphs import Graphs
 from benchmarks.serving.peers.lines import draw
+from ogiri.captioning.serving.engine import graph_bytes
 
 
 class Loop:
@@ -15,7 +16,7 @@ class Loop:
     def __init__(self, asked: Asked) -> None:
         self._graphs, self._random = Graphs(asked.base / "model", asked.threads), np.random.default_rng()
         self._map = self._graphs.encode(np.full((1, self._graphs.size, self._graphs.size, 3), 128, np.uint8))
-        self.weight_bytes = (asked.base / "model/decoder.onnx").stat().st_size
+        self.weight_bytes = graph_bytes(asked.base / "model/decoder.onnx")
 
     def write(self, sequences: int, tokens: int) -> int:
         """See `Writer.write`."""

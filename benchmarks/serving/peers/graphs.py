@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from benchmarks.serving.peers.lines import Floats, Ints
 from ogiri.captioning.model.tokenizer import Tokenizer
-from ogiri.captioning.serving.engine import SMALL_BYTES, open_session
+from ogiri.captioning.serving.engine import SMALL_BYTES, graph_bytes, open_session
 
 CONTROLS = 2
 
@@ -28,7 +28,7 @@ class Graphs:
         decoding = manifest["decoding"]
         processors = threads or len(os.sched_getaffinity(0))
         decoder = folder / decoding["decoder_graph"]
-        small = decoder.stat().st_size < SMALL_BYTES
+        small = graph_bytes(decoder) < SMALL_BYTES
         # A peer encodes a whole batch at a time, so that a small encoder too gains from a second thread here.
         self._encoder = open_session(folder / decoding["encoder_graph"], processors)
         self._decoder = open_session(decoder, 1 if small else processors)

@@ -58,11 +58,11 @@ class Engine:
         encoder_threads = threads or _threads(encoder)
         with ThreadPoolExecutor(1, "load") as pool:  # each is read and laid out by one thread
             beside = None if encoder is None else pool.submit(open_session, encoder, encoder_threads)
-            self._decoder = open_session(decoder, threads or _threads(decoder))
+            self._decoder = open_session(decoder, threads or _threads(decoder), keep_memory=False)
         self._encoder = None if beside is None else beside.result()
         self._encoding = threading.BoundedSemaphore(max(1, available_processors() // encoder_threads))
         return_freed_memory()
-        file_bytes = sum(path.stat().st_size for path in (decoder, encoder) if path is not None)
+        file_bytes = sum(graph_bytes(path) for path in (decoder, encoder) if path is not None)
         self._memory_bytes = min(max(resident_bytes() - resident, file_bytes), 3 * file_bytes)
         _check_names(decoder, self._decoder, [entry.name for entry in self._entries])
         if self.grows and PAST not in {entry.name for entry in self._entries}:
@@ -155,13 +155,29 @@ class Engine:
         return np.repeat(single, batch, axis=0) if len(single) == 1 else single
 
 
+def weights_file(graph: Path) -> Path:
+    """Where the weights of a graph lie that do not lie in itself, if it has such ones."""
+    return graph.with_name(f"{graph.name}.data")
+
+
+def graph_bytes(graph: Path) -> int:
+    """Bytes of a graph, and of its weights where they lie beside it."""
+    return sum(path.stat().st_size for path in (graph, weights_file(graph)) if path.is_file())
+
+
 def _threads(graph: Path | None) -> int:
-    small = graph is not None and graph.is_file() and graph.stat().st_size < SMALL_BYTES
+    small = graph is not None and graph.is_file() and graph_bytes(graph) < SMALL_BYTES
     return 1 if small else available_processors()
 
 
-def open_session(graph: Path | bytes, threads: int) -> Any:
+def open_session(graph: Path | bytes, threads: int, *, keep_memory: bool = True) -> Any:
     """An `onnxruntime.InferenceSession` on the CPU, of a file or of what stands in one.
+
+    Args:
+        graph: its file, or what stands in it.
+        threads: of a run.
+        keep_memory: what one run took waits for the next. Without it weights take no more than their size, and a run
+            asks the system for every array above `machine.LARGE_BYTES`, which an encoder has and a decoder has not.
 
     Raises:
         ValueError: the file is no graph.
@@ -171,6 +187,7 @@ def open_session(graph: Path | bytes, threads: int) -> Any:
     options.inter_op_num_threads = 1
     options.execution_mode = _ort.ExecutionMode.ORT_SEQUENTIAL  # there is nothing to run side by side
     options.graph_optimization_level = _ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.enable_cpu_mem_arena = keep_memory
     options.enable_mem_pattern = False  # patterns are kept for each shape, and batches here have many
     options.log_severity_level = _ERRORS_ONLY
     options.add_session_config_entry("session.intra_op.allow_spinning", "1")

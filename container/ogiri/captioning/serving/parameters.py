@@ -73,13 +73,22 @@ class Parameters:
             raise ParameterError(f"banned_words has a word of more than {MAX_BANNED_WORD_CHARACTERS} characters")
 
 
-def parameters_from_json(values: Mapping[str, Any], defaults: Parameters) -> Parameters:
+def parameters_from_json(
+    values: Mapping[str, Any], defaults: Parameters, attributes: Mapping[str, str] | None = None
+) -> Parameters:
     """Parameters from the `parameters` object of a JSON request.
+
+    Args:
+        values: the object.
+        defaults: what holds where it says nothing.
+        attributes: custom attributes of the same request; what the object says too, it decides.
 
     Raises:
         ParameterError: unknown name, wrong type, out of range, or two that exclude each other; it names them.
     """
-    return _checked(from_json(Parameters, values, _values(defaults)), values)
+    beside = _known(attributes or {})
+    parameters = parameters_from_attributes(beside, defaults)
+    return _checked(from_json(Parameters, values, _values(parameters)), {**beside, **values})
 
 
 def parameters_from_attributes(attributes: Mapping[str, str], defaults: Parameters) -> Parameters:
@@ -88,8 +97,12 @@ def parameters_from_attributes(attributes: Mapping[str, str], defaults: Paramete
     Raises:
         ParameterError: as `parameters_from_json`.
     """
-    known = {name: value for name, value in attributes.items() if name in bounds_of(Parameters)}
+    known = _known(attributes)
     return _checked(from_strings(Parameters, known, _values(defaults)), known)
+
+
+def _known(attributes: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in attributes.items() if name in bounds_of(Parameters)}
 
 
 def _checked(parameters: Parameters, given: Mapping[str, Any]) -> Parameters:

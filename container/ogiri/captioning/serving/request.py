@@ -85,7 +85,7 @@ def from_form(parts: Sequence[Part], attributes: Mapping[str, str], size: int, d
     return CaptionRequest(
         _rgb(_uploaded(fields["image"]), size),
         *_known_of(document),
-        _parameters(document, _attributes(attributes, defaults)),
+        _parameters(document, defaults, attributes),
     )
 
 
@@ -135,12 +135,18 @@ def _known_of(document: Mapping[str, Any]) -> tuple[tuple[Label, ...], str]:
     return labels, text or ""
 
 
-def _parameters(document: Mapping[str, Any], defaults: Parameters) -> Parameters:
+def _parameters(
+    document: Mapping[str, Any], defaults: Parameters, attributes: Mapping[str, str] | None = None
+) -> Parameters:
+    """What the document asks for, beside `attributes`."""
+    if attributes:
+        _attributes(attributes, defaults)  # what is wrong there is told as for a picture alone
     given = _object(document, "parameters")
     if len(given) > _MAX_PARAMETERS:
         raise RequestError(f"parameters has {len(given)} members: there are not so many", "invalid_parameter")
     try:
-        return parameters_from_json({name[:_SHOWN_CHARACTERS]: value for name, value in given.items()}, defaults)
+        values = {name[:_SHOWN_CHARACTERS]: value for name, value in given.items()}
+        return parameters_from_json(values, defaults, attributes)
     except ParameterError as error:
         raise RequestError(str(error), "invalid_parameter") from error
     except RecursionError as error:  # on the way into a message

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from ogiri.captioning.model.decoder import Decoder, Prefix
 from ogiri.captioning.model.encoder import Encoder
 from ogiri.captioning.training.branch import branch_prefix
+from ogiri.captioning.training.graph_file import save_graph
 from ogiri.captioning.training.tied import round_table, share_table
 
 OPSET = 17
@@ -74,6 +75,7 @@ def export_encoder(encoder: Encoder, path: Path) -> None:
     """Write the encoder graph: `picture` uint8 (batch, size, size, 3) → `map` float32 (batch, cells, channels)."""
     picture = torch.zeros(1, encoder.size, encoder.size, 3, dtype=torch.uint8)
     _export(encoder, (picture,), path, ["picture"], ["map"], {"picture": {0: "batch"}, "map": {0: "batch"}})
+    save_graph(onnx.load(path), path)
 
 
 def export_decoder(decoder: Decoder, channels: int, path: Path) -> None:
@@ -105,7 +107,7 @@ def finish_decoder(source: Path, target: Path) -> None:
     """Make the decoder graph what is shipped without rounding: what only prefill needs goes behind a condition."""
     model = onnx.load(source)
     branch_prefix(model)
-    onnx.save(model, target)
+    save_graph(model, target)
 
 
 def quantization_blocks(source: Path) -> list[int]:
@@ -136,7 +138,7 @@ def quantize_decoder(source: Path, target: Path, block: int = FINEST_BLOCK) -> N
     round_table(model, f"_Q{QUANTIZED_BITS}", "_scales")
     add_biases(model)
     branch_prefix(model)
-    onnx.save(model, target)
+    save_graph(model, target)
 
 
 def add_biases(model: onnx.ModelProto) -> None:

@@ -22,7 +22,7 @@ from ogiri.captioning.model.controls import ControlEdges
 from ogiri.captioning.model.decoder import Decoder
 from ogiri.captioning.model.encoder import Encoder
 from ogiri.captioning.model.tokenizer import Tokenizer
-from ogiri.captioning.serving.engine import Engine
+from ogiri.captioning.serving.engine import Engine, graph_bytes
 from ogiri.captioning.serving.state import StateEntry
 from ogiri.captioning.training import quality
 from ogiri.captioning.training.export import (
@@ -96,14 +96,17 @@ def publish_graphs(
         ):
             raise RuntimeError(f"the float32 {name} graph differs from torch by {difference:.1e}")
     described: dict[str, Any] = {"decoder": "none", "parity": parity, "nats_per_token": {}}
-    described["bytes"] = {"encoder": _size(folder / ENCODER_GRAPH), "decoder_float32": _size(folder / _UNQUANTIZED)}
+    described["bytes"] = {
+        "encoder": graph_bytes(folder / ENCODER_GRAPH),
+        "decoder_float32": graph_bytes(folder / _UNQUANTIZED),
+    }
     if quantize and _quantization_passes(folder, exact, state, tokenizer, gate, described):
         (folder / _UNQUANTIZED).unlink()
         described["decoder"] = "int8"
     else:
         finish_decoder(folder / _UNQUANTIZED, folder / DECODER_GRAPH)
         (folder / _UNQUANTIZED).unlink()
-        described["bytes"]["decoder_float32"] = _size(folder / DECODER_GRAPH)
+        described["bytes"]["decoder_float32"] = graph_bytes(folder / DECODER_GRAPH)
     return described
 
 
@@ -239,7 +242,7 @@ def _quantization_passes(
         described["nats_per_token"] = {"float32": found.float32, "quantized": found.quantized, "lines": len(gate.lines)}
         described["top1_agreement"] = found.top1_agreement
         described["block"] = block
-        described["bytes"]["decoder_quantized"] = _size(folder / DECODER_GRAPH)
+        described["bytes"]["decoder_quantized"] = graph_bytes(folder / DECODER_GRAPH)
         log.info(
             "8-bit weights in blocks of %d and float32 have the same favourite for %.2f %% of the tokens of %d lines",
             block,
@@ -254,7 +257,3 @@ def _quantization_passes(
         )
     log.warning("float32 is shipped, which is slower and four times as large")
     return False
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size

@@ -11,6 +11,7 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 
+from ogiri.sagemaker.hosting.metrics import NO_MODEL, Metrics
 from ogiri.sagemaker.hosting.settings import Settings
 from ogiri.task import UserError
 
@@ -20,6 +21,7 @@ SECONDS_BEYOND_DEADLINE = 4  # a predictor sees its deadline between two steps, 
 
 logger = logging.getLogger(__name__)
 
+_FOR_A_MODEL = re.compile(r"/invocations|/models/.+/invoke")
 _PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}")
 _ERROR_LINE = re.compile(r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d \[(\w+)\] \d+#\d+: (.*)")
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "notice": logging.INFO, "warn": logging.WARNING}
@@ -69,26 +71,34 @@ def _fill(template: str, values: Mapping[str, object]) -> str:
     return _PLACEHOLDER.sub(lambda match: str(values[match[1]]), template)
 
 
-def log(line: str) -> None:
-    """Put a line that nginx wrote into the log: an error message, or one of its own answers in `log_format own`."""
+def log(line: str, metrics: Metrics | None = None) -> None:
+    """Put a line that nginx wrote into the log: an error message, or one of its own answers in `log_format own`.
+
+    Args:
+        line: without its end.
+        metrics: what counts these answers; whatever nginx answers by itself is an error.
+    """
     if match := _ERROR_LINE.fullmatch(line):
         logger.log(_LEVELS.get(match[1], logging.ERROR), "nginx: %s", match[2])
         return
     try:
-        _log_answer(json.loads(line))
+        _log_answer(json.loads(line), metrics)
     except (ValueError, KeyError, TypeError):  # anything else: what it says while it reads its configuration
         logger.error("%s", line)
 
 
-def _log_answer(entry: dict[str, str]) -> None:
+def _log_answer(entry: dict[str, str], metrics: Metrics | None) -> None:
     status = int(entry["status"])
     method, _, rest = entry["request"].partition(" ")
     path = rest.rpartition(" ")[0]
+    milliseconds = round(float(entry["seconds"]) * 1000)
     fields = {
         "request_id": entry["request_id"],
         "method": method,
         "path": path,
         "status": status,
-        "milliseconds": round(float(entry["seconds"]) * 1000),
+        "milliseconds": milliseconds,
     }
+    if metrics and _FOR_A_MODEL.fullmatch(path.partition("?")[0]):
+        metrics.count(NO_MODEL, status, failed=True, milliseconds=milliseconds)
     logger.warning("%s %s: %d, by nginx", method, path, status, extra={"fields": fields})

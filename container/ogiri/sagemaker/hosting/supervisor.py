@@ -18,6 +18,7 @@ from pathlib import Path
 
 from ogiri.sagemaker.hosting import child, front, logs
 from ogiri.sagemaker.hosting.child import Child
+from ogiri.sagemaker.hosting.metrics import Metrics
 from ogiri.sagemaker.hosting.settings import Settings, workers_warning
 from ogiri.task import UserError
 
@@ -63,6 +64,7 @@ class Supervisor:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._metrics = Metrics() if settings.metrics else None
         self._stopping = False
         self._unfinished_line = b""
         self._listen_to_signals()
@@ -80,6 +82,8 @@ class Supervisor:
         self._gunicorn = child.start("gunicorn", lambda: self._run_gunicorn(folder))
         self._nginx = child.start("nginx", lambda: self._run_nginx(command))
         os.close(self._log_writer)
+        if self._metrics:
+            self._metrics.start(self._settings.metrics_seconds)
         try:
             self._wait_until(lambda: self._stopping or self._ended() is not None)
             ended = self._ended()
@@ -142,7 +146,7 @@ class Supervisor:
             while data := os.read(self._log_reader, 65536):
                 *lines, self._unfinished_line = (self._unfinished_line + data).split(b"\n")
                 for line in lines:
-                    front.log(line.decode(errors="replace"))
+                    front.log(line.decode(errors="replace"), self._metrics)
             return False
         return True
 
@@ -173,3 +177,5 @@ class Supervisor:
         for process in both:
             process.kill_group()
         self._forward_log()
+        if self._metrics:
+            self._metrics.end()
