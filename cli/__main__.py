@@ -26,8 +26,8 @@ COMMANDS = {
 }
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit code: 0 done, 1 not or not all of it, 2 wrong options, 130 interrupted."""
+def build_parser() -> argparse.ArgumentParser:
+    """Of all commands; what it reads has `run`."""
     parser = argparse.ArgumentParser(prog="ogiri", description=(__doc__ or "").partition("\n")[0])
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, module in COMMANDS.items():
@@ -37,7 +37,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         module.add_arguments(command)
         command.set_defaults(run=module.run)
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code: 0 done, 1 not or not all of it, 2 wrong options, 130 interrupted."""
+    options = build_parser().parse_args(arguments)
     try:
         code: int = options.run(options)
     except (CommandError, ClientError, BotoCoreError, Boto3Error) as error:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import json
 import re
+import shlex
 import subprocess
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from cli.__main__ import build_parser
 from scripts.update_readme import updated
 from tests.contract.server import Server
 
@@ -56,6 +58,12 @@ def test_the_record_that_is_shown_is_one():
     block = next(block for block in re.findall(r"```json\n(.*?)```", README, re.DOTALL) if "ExpectedResult" in block)
     record = from_item(json.loads(block))
     assert (record.line, record.labels[0].name, record.detected_text) == ("会議、まだ続く？", "Cat", "本日休業")
+
+
+@pytest.mark.parametrize("command", re.findall(r"^scripts/ogiri (.*?)  +#", README, re.MULTILINE))
+def test_the_command_line_knows_these_commands(command: str):
+    """tests/cli runs them against the local stack."""
+    assert callable(build_parser().parse_args(shlex.split(command)).run)
 
 
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"\bmake ([a-z]+)", README))))
