@@ -1,4 +1,6 @@
-"""State machines with batches of items; moto's interpreter knows ItemReader and ItemSelector, but no ItemBatcher.
+"""State machines with batches of items, and executions without a name.
+
+moto's interpreter knows ItemReader and ItemSelector, but no ItemBatcher.
 
 A definition stays as it is: when it is parsed, ItemBatcher becomes a selector of what its batches look like, and the
 reader of items is told how many go into one.
@@ -7,6 +9,7 @@ reader of items is told how many go into one.
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +17,7 @@ from moto.stepfunctions.parser.asl.component.state.exec.state_map.item_reader.ev
     ResourceEvalS3,
 )
 from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
+from moto.stepfunctions.parser.models import StepFunctionsParserBackend
 
 LIMITS = ("MaxItemsPerBatch", "MaxInputBytesPerBatch")
 
@@ -30,6 +34,12 @@ def install() -> None:
             items = json.loads(env.stack.pop())
             env.stack.append(json.dumps(list(batches(items, *(limits.get(name) for name in LIMITS)))))
 
+    start = StepFunctionsParserBackend.start_execution
+
+    def start_execution(self: Any, machine: str, name: str | None = None, *others: Any, **more: Any) -> Any:
+        return start(self, machine, name or str(uuid.uuid4()), *others, **more)  # moto calls all without one "None"
+
+    StepFunctionsParserBackend.start_execution = start_execution  # type: ignore[method-assign,assignment]
     AmazonStateLanguageParser.parse = staticmethod(lambda definition: parse(adapted(definition)))  # type: ignore[method-assign]
     ResourceEvalS3._handle_get_object = staticmethod(handle_get_object)  # type: ignore[method-assign,assignment]
 

@@ -51,7 +51,7 @@ def _deliver(functions: str, arn: str, event: Any) -> None:
         invoke(functions, f"/2015-03-31/functions/{place.resource_id}/invocations", json.dumps(event).encode(), "Event")
         return
     machines = stepfunctions_parser_backends[place.account][place.region]
-    machines.start_execution(arn, name=str(uuid.uuid4()), execution_input=json.dumps(event, ensure_ascii=False))
+    machines.start_execution(arn, execution_input=json.dumps(event, ensure_ascii=False))
 
 
 def _as_sent(event: Any) -> dict[str, Any]:
