@@ -102,7 +102,7 @@ def trained(job: str, log: Path, epochs: int, step: Step) -> None:
             on_line(line)
         _pause()
     if described["TrainingJobStatus"] != "Completed":
-        reason = described.get("FailureReason", "no reason given")
+        reason = described.get("FailureReason", "no reason given").partition("\n")[0]
         raise DemoError(f"training job {job} {described['TrainingJobStatus'].lower()}: {reason}\n(its log is {log})")
     step.result = f"{described['ModelArtifacts']['S3ModelArtifacts']}"
 
