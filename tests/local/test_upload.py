@@ -13,7 +13,9 @@ PLACE = "s3://bucket/pictures/"
 
 
 def test_paths_become_addresses_and_lines_keep_their_numbers(tmp_path: Path):
-    (tmp_path / "犬 1.png").write_bytes(b"dog")
+    folder = tmp_path / "images"
+    folder.mkdir()
+    (folder / "犬 1.png").write_bytes(b"dog")
     rows = [
         "image_url,expected_result,score",
         "犬 1.png,一言,0.1234567",
@@ -25,8 +27,7 @@ def test_paths_become_addresses_and_lines_keep_their_numbers(tmp_path: Path):
     ]
     path = tmp_path / "rows.csv"
     path.write_bytes("\n".join(rows).encode("cp932"))
-    (tmp_path / "images").mkdir()
-    found = rewritten(path, tmp_path, PLACE)
+    found = rewritten(path, folder, PLACE)
 
     read = list(read_rows(io.BytesIO(found.csv)))
     assert [(row.image_url, row.line, row.score) for row in read] == [
