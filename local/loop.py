@@ -23,7 +23,7 @@ from local.sagemaker.cloud import PICTURES, Cloud
 from local.stage import DemoError, no_rows, say_errors
 from local.step import Step
 from local.upload import Rewritten, put_pictures, rewritten
-from ogiri_aws.batch import folder as ingest_folder
+from ogiri_aws.prepare import folder as ingest_folder
 from ogiri_aws.rows import RowError
 
 CSV_KEY = "uploads/rows.csv"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Set
 from typing import Any
 
+from moto.cloudformation import parsing
 from moto.cloudformation.models import ChangeSet, Stack
 from moto.s3.models import s3_backends
 
@@ -27,9 +28,24 @@ def install(types: Set[str]) -> None:
     def parse_change_set(self: Any) -> None:
         parse_change(self)
         self.template_dict = plain(self.template_dict)
+        self.parameters = {name: _given(value) for name, value in self.parameters.items()}
+
+    update = parsing.parse_and_update_resource
+
+    def update_resource(logical_id: str, resource: Any, resources: Any, account_id: str, region_name: str) -> Any:
+        condition = resource.get("Condition")
+        if condition and not resources.lazy_condition_map[condition]:  # it is not there, which moto does not look at
+            return None
+        return update(logical_id, resource, resources, account_id=account_id, region_name=region_name)
 
     Stack.parse_template = staticmethod(lambda template: plain(parse_stack(template)))  # type: ignore[method-assign]
+    parsing.parse_and_update_resource = update_resource
     ChangeSet._parse_template = parse_change_set  # type: ignore[method-assign]
+
+
+def _given(value: Any) -> str:
+    """A parameter as it was given: moto reads that of an earlier stack again, as a number that it cuts, or a list."""
+    return ",".join(value) if isinstance(value, list) else str(value)
 
 
 def _object(bucket: str, key: str) -> str:

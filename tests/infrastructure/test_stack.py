@@ -100,7 +100,9 @@ def test_sam_builds_deploys_and_deploys_again(aws: EmbeddedAWS, tmp_path: Path):
     assert aws.client("stepfunctions").list_state_machines()["stateMachines"][0]["name"] == "ogiri-ingest"
 
     sam(aws, *common, "--parameter-overrides", f"ImageUri={IMAGE}", "KeepModels=7")
+    assert created(aws, "ogiri") == expected()
     assert str(variables(aws, "ogiri-end-training")["KEEP_MODELS"]) == "7"
+    assert str(variables(aws, "ogiri-end-training")["GATE_TOLERANCE"]) == "0.05"
 
 
 TRANSFORM = """
