@@ -36,7 +36,8 @@ def install(types: Set[str]) -> None:
         condition = resource.get("Condition")
         if condition and not resources.lazy_condition_map[condition]:  # it is not there, which moto does not look at
             return None
-        return update(logical_id, resource, resources, account_id=account_id, region_name=region_name)
+        changed = update(logical_id, resource, resources, account_id=account_id, region_name=region_name)
+        return resources[logical_id] if changed is None else changed  # what moto cannot update stays as it was
 
     Stack.parse_template = staticmethod(lambda template: plain(parse_stack(template)))  # type: ignore[method-assign]
     parsing.parse_and_update_resource = update_resource
