@@ -40,7 +40,7 @@ def install(types: Set[str]) -> None:
         return resources[logical_id] if changed is None else changed  # what moto cannot update stays as it was
 
     Stack.parse_template = staticmethod(lambda template: plain(parse_stack(template)))  # type: ignore[method-assign]
-    parsing.parse_and_update_resource = update_resource
+    parsing.parse_and_update_resource = update_resource  # type: ignore[assignment]
     ChangeSet._parse_template = parse_change_set  # type: ignore[method-assign]
 
 
