@@ -1,6 +1,6 @@
 # make help
 .DEFAULT_GOAL := help
-.PHONY: help setup demo local tune test lint image bench-serving bench-training
+.PHONY: help setup tools demo local tune test lint image image-test bench-serving bench-training bench-aws
 
 PYTHON ?= python3
 export PYTHON
@@ -27,8 +27,11 @@ tune: setup ## tries hyperparameters on the demo's data: make tune [TRIALS=8 MET
 	@python -m local.tune $(DEMO_OPTIONS) $(if $(TRIALS),--trials "$$TRIALS") $(if $(METRIC),--metric "$$METRIC") \
 		$(foreach name,$(PARAMETERS),--parameter '$(name)')
 
-test: setup lint ## lint, then every test
+test: setup tools lint ## lint, then every test
 	pytest
+
+tools: setup ## linters of the template, SAM and AWS's Lambda runtime, which only tests use, in build/tools
+	@scripts/tools.sh
 
 lint: setup ## format, style, types, borders between packages, shell scripts
 	ruff format --check
@@ -59,6 +62,11 @@ bench-training: ## how fast training is, and what it survives: make bench-traini
 	@python -m benchmarks.training.tokens
 	@python -m benchmarks.training.kill
 	@python -m benchmarks.training.faults
+
+bench-aws: setup ## how fast the ingest is, and what it survives: takes a quarter of an hour, and a quiet machine
+	@python -m benchmarks.aws.ingest
+	@python -m benchmarks.aws.prepare
+	@python -m benchmarks.aws.faults
 
 image: ## the container image
 	docker build -t ogiri .

@@ -86,7 +86,7 @@ class EmbeddedAWS:
 
 @contextlib.contextmanager
 def embedded_aws(
-    *, bucket: str | None = BUCKET, table: str | None = TABLE, log: Path | None = None
+    *, bucket: str | None = BUCKET, table: str | None = TABLE, log: Path | None = None, functions: str | None = None
 ) -> Iterator[EmbeddedAWS]:
     """Start an empty S3 and DynamoDB on a free port, and end them with the block.
 
@@ -94,6 +94,7 @@ def embedded_aws(
         bucket: bucket to create; None for none.
         table: table to create, with the keys of a training record; None for none.
         log: file for the server's log, a temporary one by default. Its last lines are in the error if it fails.
+        functions: URL of what answers Lambda's Invoke: with it stacks, rules and state machines work too.
 
     Raises:
         ProcessError: the server does not start.
@@ -103,6 +104,8 @@ def embedded_aws(
             log = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ogiri-aws-"))) / "moto.log"
         log_file = log
         command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]
+        if functions is not None:
+            command = [sys.executable, "-m", "local.emulation", "--functions", functions]
         endpoint_url = stack.enter_context(
             running(command, log=log_file, ready=lambda: _address(log_file), environment=_server_environment())
         )
@@ -133,8 +136,6 @@ def _address(log: Path) -> str | None:
 
 
 def _environment(endpoint_url: str) -> dict[str, str]:
-    exempt = [os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or "", "127.0.0.1", "localhost"]
-    no_proxy = ",".join(part for part in exempt if part)
     return {
         "AWS_ENDPOINT_URL": endpoint_url,
         "AWS_ACCESS_KEY_ID": "local",
@@ -144,13 +145,19 @@ def _environment(endpoint_url: str) -> dict[str, str]:
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "AWS_EC2_METADATA_DISABLED": "true",
-        "NO_PROXY": no_proxy,
-        "no_proxy": no_proxy,
+        **_exempt(),
     }
 
 
+def _exempt() -> dict[str, str]:
+    exempt = [os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or "", "127.0.0.1", "localhost"]
+    no_proxy = ",".join(part for part in exempt if part)
+    return {"NO_PROXY": no_proxy, "no_proxy": no_proxy}
+
+
 def _server_environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    rest = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    return {**rest, **_exempt(), "PYTHONUNBUFFERED": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
 
 
 def _replace_environment(environment: Mapping[str, str]) -> None:

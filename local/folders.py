@@ -16,12 +16,12 @@ class Folders:
 
     @property
     def training(self) -> Path:
-        """/opt/ml of the training job."""
+        """/opt/ml of the training job; a link."""
         return self.out / "opt-ml-train"
 
     @property
     def hosting(self) -> Path:
-        """/opt/ml of the endpoint."""
+        """/opt/ml of the endpoint; a link."""
         return self.out / "opt-ml-serve"
 
     @property
@@ -38,6 +38,11 @@ class Folders:
     def pictures(self) -> Path:
         """The job's `training` channel."""
         return self.training / "input" / "data" / "training"
+
+    @staticmethod
+    def link(path: Path, target: Path) -> None:
+        """Let a path lead to what lies elsewhere below `out`, wherever that is moved."""
+        path.symlink_to(target.relative_to(path.parent), target_is_directory=True)
 
     def metrics(self) -> dict[str, Any]:
         """The trainer's metrics.json."""

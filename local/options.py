@@ -15,7 +15,7 @@ EXAMPLE_HYPERPARAMETERS: Mapping[str, str] = {
     "encoder": "shufflenet_v2_x0_5",
     "encoder_weights": "none",
     "image_size": "96",
-    "epochs": "40",
+    "epochs": "30",
     "batch_size": "32",
     "learning_rate": "0.002",
     "dropout": "0.3",

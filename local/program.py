@@ -9,7 +9,6 @@ from collections.abc import Callable
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local import interruption, job, stage
-from local.endpoint import EndpointError
 from local.options import OptionError
 from local.process import ProcessError
 from ogiri_aws.ingest import IngestError
@@ -21,7 +20,6 @@ _EXPECTED = (
     CsvError,
     IngestError,
     job.JobError,
-    EndpointError,
     ProcessError,
     ClientError,
     BotoCoreError,

@@ -54,6 +54,22 @@ def post_to(url: str) -> Target:
     return target
 
 
+def put_to(events: Any) -> Target:
+    """A target that is EventBridge.
+
+    Args:
+        events: client.
+    """
+
+    def target(event: Event) -> None:
+        entry = {"Source": event["source"], "DetailType": event["detail-type"], "Resources": event["resources"]}
+        answer = events.put_events(Entries=[{**entry, "Detail": json.dumps(event["detail"])}])
+        if answer["FailedEntryCount"]:
+            raise RuntimeError(f"EventBridge refused the event: {answer['Entries']}")
+
+    return target
+
+
 class Bus:
     """Hands events to targets, one after the other and in order, as EventBridge does to a function of concurrency 1."""
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 GRACE_SECONDS = 120.0  # between SIGTERM and SIGKILL
-SYNC_SECONDS = 2.0  # between two looks at the checkpoints
+SYNC_SECONDS = 20.0  # between two uploads of checkpoints, which take time of the cores that train
 POLL_SECONDS = 0.05
 DEFAULT_RUNTIME_SECONDS = 24 * 3600
 HOST = "algo-1"

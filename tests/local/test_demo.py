@@ -34,6 +34,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
             writer.writerow((f"{colour}.png", f"{colour}の玉です。投げないでください", number))
             writer.writerow((f"{colour}.png", f"これは{colour}ですか", ""))
         writer.writerow(("missing.png", "どこにもない", ""))
+        writer.writerow(("s3://nobodys/picture.png", "どこにもない", ""))
     return folder
 
 
@@ -65,6 +66,10 @@ def test_from_a_csv_to_a_page_with_lines(data: Path, tmp_path: Path):
         assert f"[{number}/8]" in done.stdout
     assert "No pretrained encoder" in done.stdout
     assert "left out: line 26: missing.png is not in the folder of pictures" in done.stdout
+    assert "left out: line 27: s3://nobodys/picture.png: S3 answered NoSuchBucket" in done.stdout
+    for name in ("Prepare", "Ingest", "StartTraining"):
+        assert f"      {name}: " in done.stdout
+    assert "12 pictures, records: 24" in done.stdout
     assert "Serve the model again:" in done.stdout
     assert (tmp_path / "model.tar.gz").is_file()
     html = (tmp_path / "index.html").read_text(encoding="utf-8")
@@ -78,7 +83,7 @@ def test_a_failing_step_shows_its_own_message(data: Path, tmp_path: Path):
         own_data(data, tmp_path) + arguments, env=environment(), capture_output=True, text=True, timeout=SECONDS
     )
     assert done.returncode == 1
-    assert "demo: UserError: " in done.stderr
+    assert "AlgorithmError: UserError: " in done.stderr
     assert "min_records" in done.stderr
     assert "Traceback" not in done.stderr
 

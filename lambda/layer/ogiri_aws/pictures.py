@@ -75,7 +75,7 @@ class PictureSource:
             return self._from_s3(url)
         if scheme:
             raise PictureError(f"{url} must start with https://, http:// or s3://")
-        path = self._path(url)
+        path = local_file(url, self.folder)
         try:
             self._check_size(url, path.stat().st_size)
             return path.read_bytes()
@@ -87,7 +87,7 @@ class PictureSource:
         if self.folder is None or ":" in url:
             return None
         try:
-            return self._path(url).stat().st_size
+            return local_file(url, self.folder).stat().st_size
         except (PictureError, OSError):
             return None
 
@@ -126,24 +126,29 @@ class PictureSource:
             reason = "this is no bucket's name" if isinstance(error, ParamValidationError) else error
             raise PictureError(f"{url} cannot be fetched ({reason})") from error
 
-    def _path(self, name: str) -> Path:
-        """The file of a name in the folder. A leading slash is the folder's root: ボケ缶 writes `/images/1.jpg`."""
-        if self.folder is None:
-            raise PictureError(f"{name} is no URL, and no folder of pictures was given")
-        folder = self.folder.resolve()
-        try:
-            path = (folder / name.lstrip("/")).resolve(strict=True)
-        except (OSError, ValueError, RuntimeError) as error:  # too long a name, a loop of links
-            raise PictureError(f"{name} is not in the folder of pictures") from error
-        if not path.is_relative_to(folder):
-            raise PictureError(f"{name} leaves the folder of pictures")
-        if not path.is_file():
-            raise PictureError(f"{name} is no file")
-        return path
-
     def _check_size(self, url: str, size: int) -> None:
         if size > self.limits.max_bytes:
             raise PictureError(f"{url} is larger than {self.limits.max_bytes:,} bytes")
+
+
+def local_file(name: str, folder: Path | None) -> Path:
+    """The file of a name in a folder. A leading slash is the folder's root: ボケ缶 writes `/images/1.jpg`.
+
+    Raises:
+        PictureError: there is no such file in it, or no folder.
+    """
+    if folder is None:
+        raise PictureError(f"{name} is no URL, and no folder of pictures was given")
+    root = folder.resolve()
+    try:
+        path = (root / name.lstrip("/")).resolve(strict=True)
+    except (OSError, ValueError, RuntimeError) as error:  # too long a name, a loop of links
+        raise PictureError(f"{name} is not in the folder of pictures") from error
+    if not path.is_relative_to(root):
+        raise PictureError(f"{name} leaves the folder of pictures")
+    if not path.is_file():
+        raise PictureError(f"{name} is no file")
+    return path
 
 
 def media_type(data: bytes) -> str:

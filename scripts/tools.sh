@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Makes build/tools from requirements/tools.txt: linters of templates and policies, SAM, and AWS's runtime for Lambdas.
+# Only tests use them, so they are no part of .venv. Done once, and again whenever the requirements change.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+venv=build/tools
+requirements=requirements/tools.txt
+stamp=$venv/.tools
+
+if cmp -s $requirements $stamp; then
+    exit 0
+fi
+echo "tools: installing $requirements into $venv (about 600 MB)"
+"${PYTHON:-python3}" -m venv --clear $venv
+$venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $requirements
+cp $requirements $stamp
