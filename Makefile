@@ -68,5 +68,11 @@ bench-aws: setup ## how fast the ingest is, and what it survives: takes a quarte
 	@python -m benchmarks.aws.prepare
 	@python -m benchmarks.aws.faults
 
-image: ## the container image
-	docker build -t ogiri .
+DOCKER ?= docker
+export DOCKER
+
+image: ## the container image: make image [DOCKER=podman BUILD_OPTIONS='--build-arg REQUIREMENTS=serving']
+	BUILDAH_FORMAT=docker $(DOCKER) build $(BUILD_OPTIONS) -t ogiri .
+
+image-test: setup image ## builds the image and runs the README's commands with it: needs docker or podman
+	OGIRI_TEST_IMAGE=ogiri pytest tests/image
