@@ -13,13 +13,16 @@ import importlib.util
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from typing import Any
 
 from benchmarks.machine import ROOT
-from local.sagemaker.functions import Context
+from local.functions.handler import Context
 
 DIED = "Lambda.Unknown"
+MEMORY_MB = 1024  # told to the handler; nothing holds it to that
+TIMEOUT_SECONDS = 900.0
 
 Event = dict[str, Any]
 
@@ -96,7 +99,9 @@ def main() -> None:
     print("{}", file=answers, flush=True)
     for line in sys.stdin:
         try:
-            answer = module.lambda_handler(json.loads(line), Context(name))
+            answer = module.lambda_handler(
+                json.loads(line), Context(name, MEMORY_MB, deadline=time.monotonic() + TIMEOUT_SECONDS)
+            )
         except Exception as error:
             answer = {"errorType": type(error).__name__, "errorMessage": str(error)}
         print(json.dumps(answer), file=answers, flush=True)

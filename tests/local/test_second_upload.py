@@ -12,17 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-import pytest
 from botocore.config import Config
 
-from local.sagemaker.cloud import ENDPOINT, local_cloud
-from local.sagemaker.functions import run_state_machine
+from local.sagemaker.cloud import PROJECT, local_cloud
 from tests.contract.training import SMALL, drawn
 
 SECONDS = 240
 PICTURES = 12
 CALLERS = 3
 PAUSE_SECONDS = 0.05
+ENDPOINT = f"{PROJECT}-serverless"
 
 
 class Callers:
@@ -67,18 +66,31 @@ def eventually(found: Callable[[], Any]) -> Any:
     return value
 
 
-def test_a_second_upload_updates_the_endpoint_without_a_failed_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("TRAINING_HYPERPARAMETERS", json.dumps({**SMALL, "epochs": "1", "min_records": "2"}))
-    monkeypatch.setenv("GATE_TOLERANCE", "9")  # one epoch of twelve pictures teaches anything
-    with local_cloud(tmp_path, text="off") as aws:
-        s3, sagemaker = boto3.client("s3"), boto3.client("sagemaker")
+def test_a_second_upload_updates_the_endpoint_without_a_failed_call(tmp_path: Path):
+    parameters = {
+        "TrainingHyperparameters": json.dumps({**SMALL, "epochs": "1", "min_records": "2"}),
+        "GateTolerance": "9",  # one epoch of twelve pictures teaches anything
+    }
+    with local_cloud(tmp_path, text="off", parameters=parameters) as cloud:
+        aws = cloud.aws
+        s3, sagemaker, states = boto3.client("s3"), boto3.client("sagemaker"), boto3.client("stepfunctions")
+        seen: set[str] = set()
+
+        def execution() -> dict | None:
+            """A new one that has ended."""
+            for entry in states.list_executions(stateMachineArn=cloud.machine)["executions"]:
+                if entry["executionArn"] not in seen and entry["status"] != "RUNNING":
+                    seen.add(entry["executionArn"])
+                    return states.describe_execution(executionArn=entry["executionArn"])
+            return None
 
         def uploaded(name: str, said: str) -> str:
             """The training job that an upload leads to."""
             rows = [f"s3://{aws.bucket}/pictures/{number}.png,犬が{number}回{said}\n" for number in range(PICTURES)]
             s3.put_object(Bucket=aws.bucket, Key=f"uploads/{name}.csv", Body="".join(rows).encode())
-            upload = {"bucket": aws.bucket, "key": f"uploads/{name}.csv"}
-            return run_state_machine(upload, name)["training_job"]
+            ended = eventually(execution)
+            assert ended["status"] == "SUCCEEDED", ended
+            return json.loads(ended["output"])["training_job"]
 
         def serves(job: str) -> bool:
             """Whether its model is what the endpoint was made of or updated to."""
