@@ -1,4 +1,4 @@
-"""A model served on this machine without SageMaker: model.tar.gz unpacked as it does, and the real `container/serve`."""
+"""A model served here without SageMaker: model.tar.gz unpacked as it does, and the real `container/serve`."""
 
 from __future__ import annotations
 
