@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
+from xml.sax.saxutils import escape
 
 from benchmarks.aws.http_server import Answer, Request
 
@@ -32,7 +33,17 @@ class Store:
         target = request.headers.get("x-amz-target", "")
         if target.startswith(TARGET):
             return self._table(target.removeprefix(TARGET), json.loads(request.body))
-        return self._object(request.method, unquote(urlsplit(request.target).path), request.body)
+        address = urlsplit(request.target)
+        if request.method == "GET" and "list-type=2" in address.query:
+            return self._listed(unquote(address.path), parse_qs(address.query)["prefix"][0])
+        return self._object(request.method, unquote(address.path), request.body)
+
+    def _listed(self, bucket: str, prefix: str) -> Answer:
+        begin = f"{bucket.rstrip('/')}/"
+        keys = sorted(name.removeprefix(begin) for name in self.objects if name.startswith(begin + prefix))
+        entries = "".join(f"<Contents><Key>{escape(key)}</Key></Contents>" for key in keys)
+        told = f"<ListBucketResult><IsTruncated>false</IsTruncated>{entries}</ListBucketResult>"
+        return Answer(200, told.encode(), {"Content-Type": "application/xml"})
 
     def _object(self, method: str, name: str, body: bytes) -> Answer:
         if method == "PUT":
