@@ -17,10 +17,10 @@ help: ## this list
 setup: ## one .venv for serving, training and development, and nginx
 	@scripts/setup.sh
 
-demo: setup ## the whole loop on this machine: make demo [CSV=rows.csv IMAGES=folder] [EPOCHS= ENCODER= PRETRAINED=folder HYPERPARAMETERS='name=value …']
+demo: setup ## uploads a CSV to a stack on this machine and follows it to lines: make demo [CSV=rows.csv IMAGES=folder] [EPOCHS= ENCODER= PRETRAINED=folder HYPERPARAMETERS='name=value …']
 	@python -m local.demo $(DEMO_OPTIONS)
 
-local: setup ## S3, DynamoDB, Rekognition and SageMaker on this machine, for any program with boto3: make local [PRETRAINED=folder]
+local: setup ## the stack of template.yaml on this machine, for any program with boto3: make local [PRETRAINED=folder]
 	@python -m local.sagemaker.cloud $(if $(PRETRAINED),--pretrained "$$PRETRAINED")
 
 tune: setup ## tries hyperparameters on the demo's data: make tune [TRIALS=8 METRIC=validation_cider PARAMETERS='learning_rate …'] [as for demo]
