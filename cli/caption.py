@@ -64,7 +64,7 @@ def _asked(options: argparse.Namespace) -> Iterator[Ask]:
     elif options.model:
         with (
             tempfile.TemporaryDirectory(prefix="ogiri-caption-") as folder,
-            model.serving(options.model, Path(folder)) as ask,
+            model.serving(options.model, Path(folder), options.timeout) as ask,
         ):
             yield ask
     else:

@@ -139,7 +139,9 @@ class Way:
                 raise
             return name
         stem = jobs.job_name(self.places.project(), self.upload, "").rpartition("-")[0]
-        newest = sagemaker.list_training_jobs(NameContains=stem, SortBy="CreationTime", SortOrder="Descending")
+        newest = sagemaker.list_training_jobs(
+            NameContains=stem, SortBy="CreationTime", SortOrder="Descending", MaxResults=LISTED
+        )
         for job in newest["TrainingJobSummaries"]:
             if job["CreationTime"].timestamp() > self.started - 1:
                 return str(job["TrainingJobName"])

@@ -53,13 +53,13 @@ def run(options: argparse.Namespace) -> int:
     )
     target = _target(options, stores)
     found = plan(stores, target)
-    if options.json:
-        print(json.dumps({**found.to_json(), "stays": STAYS, "done": options.yes}, ensure_ascii=False, indent=2))
-    else:
+    if not options.json:
         _show(found, options.yes)
     if options.yes:
         carry_out(stores, found)
-    if not options.json:
+    if options.json:
+        print(json.dumps({**found.to_json(), "stays": STAYS, "done": options.yes}, ensure_ascii=False, indent=2))
+    else:
         print("\ndone" if options.yes else "\nnothing was deleted: --yes does it")
     return 0
 

@@ -19,12 +19,13 @@ TASK = "caption"
 
 
 @contextlib.contextmanager
-def serving(source: Path, folder: Path) -> Iterator[Callable[[bytes, dict[str, Any]], Answer]]:
+def serving(source: Path, folder: Path, timeout: float) -> Iterator[Callable[[bytes, dict[str, Any]], Answer]]:
     """Serve a model as long as the block lasts, and yield what asks it.
 
     Args:
         source: a model.tar.gz, or a folder with what is in one.
         folder: an empty one, for the unpacked files and the log.
+        timeout: of one answer, in seconds.
 
     Raises:
         CommandError: it is no artifact of a caption model, or does not serve.
@@ -35,9 +36,11 @@ def serving(source: Path, folder: Path) -> Iterator[Callable[[bytes, dict[str, A
         task = artifact.read_artifact(base / "model").task
         if task != TASK:
             raise CommandError(f"{source} is a model of the task {task}: only one of {TASK} makes lines for pictures")
-        started = endpoint.serving(base, dict(os.environ), folder / "serve.log")
+        started = endpoint.serving(base, dict(os.environ), folder / "serve.log", timeout)
         with started as server:
             yield lambda picture, parameters: _ask(server, picture, parameters)
+    except BrokenPipeError:  # whoever reads the lines has seen enough
+        raise
     except (ArtifactError, OSError) as error:
         raise CommandError(str(error)) from error
     except ProcessError as error:

@@ -22,7 +22,7 @@ class Place:
     Attributes:
         what: it names, for people.
         option: of the command line.
-        variable: as the Lambdas have it, and `make local` exports it.
+        variable: as the Lambdas have it; `make local` exports some.
         output: of the stack.
     """
 

@@ -130,10 +130,13 @@ def _write(path: Path, chosen: Sequence[Scored], bucket: str) -> None:
             unusable += 1
             continue
         totals[key] = totals.get(key, 0.0) + line.stars
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["image_url", "expected_result", "score"])
-        writer.writerows([url, text, f"{stars:g}"] for (url, text), stars in totals.items())
+    try:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["image_url", "expected_result", "score"])
+            writer.writerows([url, text, f"{stars:g}"] for (url, text), stars in totals.items())
+    except OSError as error:
+        raise CommandError(f"{path} cannot be written: {error.strerror}") from error
     print(f"{path}: {len(totals)} rows of {len({url for url, _ in totals})} pictures")
     if without:
         print(f"{without} lines are left out: their pictures were not kept, or are kept no more")

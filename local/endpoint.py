@@ -28,9 +28,10 @@ class EndpointError(RuntimeError):
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A model that answers at `url`."""
+    """A model that answers at `url`, within so many seconds."""
 
     url: str
+    answer_seconds: float = ANSWER_SECONDS
 
     def invoke(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """The answer to a JSON request.
@@ -42,7 +43,7 @@ class Endpoint:
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         call = urllib.request.Request(f"{self.url}/invocations", body, headers)  # noqa: S310  our own http URL
         try:
-            with urllib.request.urlopen(call, timeout=ANSWER_SECONDS) as answer:  # noqa: S310
+            with urllib.request.urlopen(call, timeout=self.answer_seconds) as answer:  # noqa: S310
                 parsed: dict[str, Any] = json.load(answer)
                 return parsed
         except urllib.error.HTTPError as error:
@@ -60,19 +61,22 @@ def unpack(archive: Path, base: Path) -> None:
 
 
 @contextlib.contextmanager
-def serving(base: Path, environment: Mapping[str, str], log: Path) -> Iterator[Endpoint]:
+def serving(
+    base: Path, environment: Mapping[str, str], log: Path, answer_seconds: float = ANSWER_SECONDS
+) -> Iterator[Endpoint]:
     """Start `container/serve`, wait until /ping says 200, and end it with the block.
 
     Args:
         base: what /opt/ml is in the container, with `model/` in it.
         environment: of the process, without what is set here.
         log: file that gets its log.
+        answer_seconds: how long one answer may take.
 
     Raises:
         ProcessError: it ended, or did not become healthy in time.
     """
     port = _free_port()
-    endpoint = Endpoint(f"http://127.0.0.1:{port}")
+    endpoint = Endpoint(f"http://127.0.0.1:{port}", answer_seconds)
     child = {**container_environment(environment, base), "SAGEMAKER_BIND_TO_PORT": str(port)}
     with running(
         [ROOT / "container" / "serve", "serve"],

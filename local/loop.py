@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-from botocore.exceptions import ClientError
 from PIL import Image
 
 from local import interruption
@@ -23,6 +22,7 @@ from local.sagemaker.cloud import PICTURES, Cloud
 from local.stage import DemoError, no_rows, say_errors
 from local.step import Step
 from local.upload import Rewritten, put_pictures, rewritten
+from ogiri_aws import endpoints
 from ogiri_aws.prepare import folder as ingest_folder
 from ogiri_aws.rows import RowError
 
@@ -120,7 +120,7 @@ def served(cloud: Cloud, job: str, log: Path, step: Step) -> None:
     deadline = time.monotonic() + ENDPOINT_SECONDS
     said = ""
     while time.monotonic() < deadline:
-        state = _endpoint_status(client, cloud.endpoint)
+        state = endpoints.status(client, cloud.endpoint)[0] or "not there yet"
         if state != said:
             said = state
             step.say(f"{cloud.endpoint}: {state}")
@@ -233,15 +233,6 @@ def _epochs(total: int, step: Step) -> Callable[[str], None]:
             step.progress(int(float(values["epoch"])), total, ", ".join(losses))
 
     return on_line
-
-
-def _endpoint_status(client: Any, name: str) -> str:
-    try:
-        return str(client.describe_endpoint(EndpointName=name)["EndpointStatus"])
-    except ClientError as error:
-        if "Could not find" not in str(error):
-            raise
-        return "not there yet"
 
 
 def _request(picture: bytes, labels: list[dict[str, Any]], text: str) -> Mapping[str, Any]:

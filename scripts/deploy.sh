@@ -78,7 +78,7 @@ deployed() {
         --query "Stacks[0].Parameters[?ParameterKey=='$1'].ParameterValue" --output text 2>/dev/null || true
 }
 hyperparameters=''
-for parameter in "${parameters[@]}"; do
+for parameter in ${parameters[@]+"${parameters[@]}"}; do # so, since bash 3.2 of macOS takes an empty list for unset
     case $parameter in TrainingHyperparameters=*) hyperparameters=${parameter#*=} ;; esac
 done
 [ -n "$hyperparameters" ] || hyperparameters=$(deployed TrainingHyperparameters)
@@ -87,11 +87,11 @@ if [ "$(deployed Pretrained)" = true ]; then others=(--others); fi
 model=''
 [ -z "$language_model" ] || model=$(basename "$language_model")
 hyperparameters=$(python3 scripts/first_job.py --hyperparameters "${hyperparameters:-{\}}" --encoder "$network" \
-    --language-model "$model" "${others[@]}")
+    --language-model "$model" ${others[@]+"${others[@]}"})
 
 repository=${image#*/}
 repository=${repository%%[:@]*}
-parameters=("Project=$project" "ImageUri=$image" "ImageRepository=$repository" "${parameters[@]}"
+parameters=("Project=$project" "ImageUri=$image" "ImageRepository=$repository" ${parameters[@]+"${parameters[@]}"}
     "TrainingHyperparameters=$hyperparameters")
 if [ -n "$encoder$language_model" ]; then
     parameters+=(Pretrained=true)

@@ -5,6 +5,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 venv=build/tools
+python=${PYTHON:-python3}
+if [ -x .venv/bin/python ]; then python=.venv/bin/python; fi # tests run AWS's runtime with the packages of both
 requirements=requirements/tools.txt
 stamp=$venv/.tools
 
@@ -12,6 +14,6 @@ if cmp -s $requirements $stamp; then
     exit 0
 fi
 echo "tools: installing $requirements into $venv (about 600 MB)"
-"${PYTHON:-python3}" -m venv --clear $venv
+"$python" -m venv --clear $venv
 $venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $requirements
 cp $requirements $stamp

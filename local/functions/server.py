@@ -76,8 +76,10 @@ class Functions:
             raise FunctionsClosedError("the functions have ended") from error
 
     def close(self) -> None:
-        """End all instances; whatever is called later is refused."""
+        """End all instances, once; whatever is called later is refused."""
         with self._changed:
+            if self._closed:
+                return
             self._closed = True
             instances = [*self._idle, *self._busy]
             self._changed.notify_all()

@@ -25,6 +25,7 @@ from local.aws import REGION, EmbeddedAWS, embedded_aws
 from local.functions.configuration import configuration
 from local.functions.runtime import Processes, Runtime
 from local.functions.server import functions_server
+from local.options import OptionError
 from local.rekognition import Rekognition, rekognition_server
 from local.sagemaker.event import put_to
 from local.sagemaker.service import local_sagemaker
@@ -36,6 +37,7 @@ ARTIFACTS = f"{PROJECT}-artifacts"
 IMAGE = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/{PROJECT}:latest"
 BUCKET = f"{PROJECT}-{ACCOUNT}-{REGION}"
 PICTURES = "pictures/"  # of the bucket: where a CSV's s3:// addresses may point to
+IN_THE_WAY = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_CA_BUNDLE")  # of a real account
 LOOK_SECONDS = "1"  # between two looks at an endpoint that is being changed; here that takes seconds, not minutes
 
 
@@ -119,7 +121,8 @@ def exports(cloud: Cloud) -> str:
     """Lines for a shell."""
     names = {"BUCKET": cloud.aws.bucket, "ENDPOINT_NAME": cloud.endpoint, "STATE_MACHINE_ARN": cloud.machine}
     variables = {**cloud.aws.environment, **names}
-    return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in sorted(variables.items()))
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in sorted(variables.items())]
+    return "\n".join([f"unset {' '.join(IN_THE_WAY)}", *lines])
 
 
 def main() -> int:
@@ -134,7 +137,12 @@ def main() -> int:
 
 
 def _run(options: argparse.Namespace) -> None:
-    parameters = {"ImageUri": options.image, **dict(pair.split("=", 1) for pair in options.parameter)}
+    parameters = {"ImageUri": options.image}
+    for pair in options.parameter:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise OptionError(f"{pair!r} is no parameter: write NAME=VALUE")
+        parameters[name] = value
     with contextlib.ExitStack() as stack:
         folder = options.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ogiri-local-")))
         cloud = stack.enter_context(

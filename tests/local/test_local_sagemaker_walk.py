@@ -137,13 +137,17 @@ def test_the_program_prints_what_a_shell_needs_and_ends_with_ctrl_c(tmp_path: Pa
             printed.append(line)
             if "Ctrl-C" in line:
                 break
-        script = "".join(line for line in printed if line.startswith("export "))
+        script = "".join(line for line in printed if line.startswith(("unset ", "export ")))
         code = (
             "import boto3, os; print(boto3.client('sagemaker').list_endpoints()['Endpoints'], "
             "boto3.client('s3').list_objects_v2(Bucket=os.environ['BUCKET'])['KeyCount'])"
         )
         used = subprocess.run(
-            ["bash", "-c", f'{script}\n"{sys.executable}" -c "{code}"'], capture_output=True, text=True, timeout=60
+            ["bash", "-c", f'{script}\n"{sys.executable}" -c "{code}"'],
+            env={**os.environ, "AWS_PROFILE": "somebody-elses"},
+            capture_output=True,
+            text=True,
+            timeout=60,
         )
         assert used.stdout.strip() == "[] 0", used.stderr
     finally:

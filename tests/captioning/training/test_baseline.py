@@ -51,6 +51,13 @@ def test_both_models_are_asked_about_the_same_lines(earlier: Path, tmp_path: Pat
     assert manifest["metrics"][EXPORTED] == pytest.approx(figures[EXPORTED])
 
 
+def test_both_run_on_the_cpu_whatever_a_server_would_take(
+    earlier: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("OGIRI_ENGINE", "gpu")
+    assert BASELINE in trained(tmp_path, earlier, start_from_model=False)
+
+
 def test_a_model_of_another_kind_is_compared_with_all_the_same(earlier: Path, tmp_path: Path):
     figures = trained(tmp_path, earlier, start_from_model=False, image_size=96, decoder="gpt2", decoder_width=64)
     assert figures[EXPORTED] != pytest.approx(figures[BASELINE], rel=1e-3)

@@ -207,7 +207,12 @@ class Captioner:
 
 
 def open_captioner(
-    folder: Path, manifest: Mapping[str, Any], *, with_encoder: bool = True, threads: int | None = None
+    folder: Path,
+    manifest: Mapping[str, Any],
+    *,
+    with_encoder: bool = True,
+    graphs: bool = False,
+    threads: int | None = None,
 ) -> Captioner:
     """The captioner of an artifact, or of a folder that is about to become one.
 
@@ -215,17 +220,18 @@ def open_captioner(
         folder: where the graphs and the tokenizer lie.
         manifest: its `preprocessing`, `tokenizer` and `decoding` are read.
         with_encoder: load the encoder too; without it, maps are what goes in, and the graph runs on the CPU.
+        graphs: run the graphs on the CPU, whatever GPU there is.
         threads: of a running graph, see `Engine`; evaluation of many pictures is faster with all processors.
 
     Raises:
         ValueError: something is missing from the manifest or does not fit; the message names it.
     """
     settings = read_settings(manifest)
-    engine = (
-        open_engine(folder, manifest, settings, threads)
-        if with_encoder
-        else Engine(folder / settings.decoder_graph, settings.state, threads=threads)
-    )
+    if with_encoder and not graphs:
+        engine = open_engine(folder, manifest, settings, threads)
+    else:
+        encoder = folder / settings.encoder_graph if with_encoder else None
+        engine = Engine(folder / settings.decoder_graph, settings.state, encoder, threads)
     tokenizer = Tokenizer((folder / settings.tokenizer_file).read_bytes(), settings.lower_case)
     banned = BannedWords(() if settings.banned_file is None else read_words(folder / settings.banned_file))
     return Captioner(engine, tokenizer, settings.limits, settings.max_tokens, settings.controls, banned)

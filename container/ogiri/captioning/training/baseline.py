@@ -1,7 +1,8 @@
 """The new model beside an earlier one, from the `model` channel: what people's lines for held-out pictures cost each.
 
-Both are read by the engine that serves, over the same pictures and lines, none of which either has learned from as long
-as seed and validation_fraction stay the same. What deploys the new model compares the two figures.
+Both are read as graphs on the CPU, also where there is a GPU and one of them carries weights for it, over the same
+pictures and lines, none of which either has learned from as long as seed and validation_fraction stay the same. What
+deploys the new model compares the two figures.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ def compare(context: TrainingContext, validation: Part) -> dict[str, float]:
             held_out = _held_out(validation, context.channels["training"])
             before, now = _opened(earlier.folder), _opened(context.model)
             figures = _figures(now, before, held_out)
-    except (ArtifactError, UserError, ValueError) as error:
+    except (ArtifactError, UserError, OSError, ValueError) as error:
         log.warning("the model in the `%s` channel is not compared with: %s", CHANNEL, error)
         return {}
     if figures:
@@ -100,7 +101,7 @@ def _held_out(part: Part, folder: Path) -> HeldOut:
 def _opened(folder: Path) -> _Model:
     manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     size = read_settings(manifest).size
-    return _Model(open_captioner(folder, manifest, threads=available_processors()), size)
+    return _Model(open_captioner(folder, manifest, graphs=True, threads=available_processors()), size)
 
 
 def _figures(now: _Model, before: _Model, held_out: HeldOut) -> dict[str, float]:

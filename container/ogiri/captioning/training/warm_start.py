@@ -71,7 +71,6 @@ class WarmStart:
         """
         if self.encoder is not None:
             encoder.follow(self.encoder)
-            encoder.follow(self.encoder)
             _fill(encoder, self.encoder, "encoder", self.name)
 
     def fill_decoder(self, decoder: Decoder) -> None:
