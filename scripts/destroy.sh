@@ -78,6 +78,15 @@ aws sagemaker list-models --name-contains "$project" --query 'Models[].[ModelNam
         if ours "$arn"; then aws sagemaker delete-model --model-name "$name"; fi
     done
 
+# The registry's group cannot go with the stack while it holds versions.
+group=$(aws sagemaker list-model-package-groups --name-contains "$project" \
+    --query "ModelPackageGroupSummaryList[?ModelPackageGroupName=='$project'].ModelPackageGroupArn" --output text)
+if [ -n "$group" ] && ours "$group"; then
+    aws sagemaker list-model-packages --model-package-group-name "$project" \
+        --query 'ModelPackageSummaryList[].[ModelPackageArn]' --output text |
+        while read -r arn; do aws sagemaker delete-model-package --model-package-name "$arn"; done
+fi
+
 aws cloudformation delete-stack --stack-name "$project"
 aws cloudformation wait stack-delete-complete --stack-name "$project"
 

@@ -84,5 +84,14 @@ def test_a_model_that_cannot_be_asked_does_not_cost_the_new_one(
     assert (tmp_path / "job" / "model" / "manifest.json").exists()
 
 
+def test_a_job_that_is_asked_to_end_does_not_compare(earlier: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    job = context(tmp_path, small(**HELD_OUT, start_from_model=False), model=earlier)
+    with caplog.at_level(logging.INFO):
+        TRAINER.run(replace(job, stopping=lambda: "evaluation: " in caplog.text))  # said when the comparison begins
+    assert "asked to end: the model in the `model` channel is not compared with" in caplog.text
+    manifest = json.loads((tmp_path / "model" / "manifest.json").read_text(encoding="utf-8"))
+    assert EXPORTED not in manifest["metrics"]
+
+
 def test_without_held_out_lines_there_is_nothing_to_compare(earlier: Path, tmp_path: Path):
     assert EXPORTED not in trained(tmp_path, earlier, validation_fraction=0.0, start_from_model=False)

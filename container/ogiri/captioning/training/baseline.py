@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +29,9 @@ from ogiri.task import TrainingContext, UserError
 
 EXPORTED, BASELINE = "exported_nats_per_character", "baseline_nats_per_character"
 MAX_PICTURES, MAX_LINES = 500, 2000
-ENCODE_BATCH = 16
+ENCODE_BATCH, LINES_AT_ONCE = 16, 256  # between which a job that is asked to end can
+
+Stopping = Callable[[], bool]
 
 log = logging.getLogger(__name__)
 
@@ -62,8 +64,8 @@ class _Model:
 def compare(context: TrainingContext, validation: Part) -> dict[str, float]:
     """`EXPORTED` of the model in `context.model` and `BASELINE` of the one in the channel, in nats a character.
 
-    Nothing where there is no such channel or nothing was held out; nor, with a warning, where the channel's model
-    cannot be asked, which is no reason to lose the new one.
+    Nothing where there is no such channel or nothing was held out, or where the job is asked to end meanwhile; nor,
+    with a warning, where the channel's model cannot be asked, which is no reason to lose the new one.
     """
     if CHANNEL not in context.channels or len(validation) == 0:
         return {}
@@ -72,9 +74,13 @@ def compare(context: TrainingContext, validation: Part) -> dict[str, float]:
             earlier = open_artifact(folder_of_manifest(folders, context.channels[CHANNEL]))
             held_out = _held_out(validation, context.channels["training"])
             before, now = _opened(earlier.folder), _opened(context.model)
-            figures = _figures(now, before, held_out)
-    except (ArtifactError, UserError, OSError, ValueError) as error:
-        log.warning("the model in the `%s` channel is not compared with: %s", CHANNEL, error)
+            figures = _figures(now, before, held_out, context.stopping)
+    except _AskedToEnd:
+        log.info("asked to end: the model in the `%s` channel is not compared with", CHANNEL)
+        return {}
+    except Exception as error:  # ONNX Runtime has exceptions of its own
+        expected = isinstance(error, ArtifactError | UserError | OSError | ValueError)
+        log.warning("the model in the `%s` channel is not compared with: %s", CHANNEL, error, exc_info=not expected)
         return {}
     if figures:
         log.info("beside the earlier model %s, over %d held-out lines", earlier.name, len(held_out.lines))
@@ -104,7 +110,11 @@ def _opened(folder: Path) -> _Model:
     return _Model(open_captioner(folder, manifest, graphs=True, threads=available_processors()), size)
 
 
-def _figures(now: _Model, before: _Model, held_out: HeldOut) -> dict[str, float]:
+class _AskedToEnd(Exception):
+    """The job is asked to end."""
+
+
+def _figures(now: _Model, before: _Model, held_out: HeldOut, stopping: Stopping) -> dict[str, float]:
     """Over lines that both have tokens enough for: one that is cut off would cost the model that cuts it less."""
     fits = [
         index
@@ -115,29 +125,40 @@ def _figures(now: _Model, before: _Model, held_out: HeldOut) -> dict[str, float]
         return {}
     lines = [held_out.lines[i] for i in fits]
     kept = HeldOut(held_out.pictures, held_out.data, lines, held_out.rows[fits])
-    return {EXPORTED: _nats_per_character(now, kept), BASELINE: _nats_per_character(before, kept)}
+    return {name: _nats_per_character(each, kept, stopping) for name, each in ((EXPORTED, now), (BASELINE, before))}
 
 
-def _nats_per_character(model: _Model, held_out: HeldOut) -> float:
+def _nats_per_character(model: _Model, held_out: HeldOut, stopping: Stopping) -> float:
     """Ends counted as one character each, as in `validation_nats_per_character`."""
     captioner = model.captioner
     tokenizer = captioner.tokenizer
     known = [captioner.conditions(one.labels, one.detected_text) for one in held_out.pictures]
-    nats = line_nats(
-        captioner.engine,
-        _maps(model, held_out.data),
-        held_out.rows,
-        [known[row] for row in held_out.rows.tolist()],
-        [tokenizer.encode(line) for line in held_out.lines],
-        tokenizer.bos,
-        tokenizer.eos,
-    )
-    return float(nats.sum()) / sum(len(line) + 1 for line in held_out.lines)
+    maps, nats = _maps(model, held_out.data, stopping), 0.0
+    for start in range(0, len(held_out.lines), LINES_AT_ONCE):
+        _check(stopping)
+        some = slice(start, start + LINES_AT_ONCE)
+        rows = held_out.rows[some]
+        nats += line_nats(
+            captioner.engine,
+            maps,
+            rows,
+            [known[row] for row in rows.tolist()],
+            [tokenizer.encode(line) for line in held_out.lines[some]],
+            tokenizer.bos,
+            tokenizer.eos,
+        ).sum()
+    return float(nats) / sum(len(line) + 1 for line in held_out.lines)
 
 
-def _maps(model: _Model, data: Sequence[bytes]) -> npt.NDArray[np.float32]:
+def _maps(model: _Model, data: Sequence[bytes], stopping: Stopping) -> npt.NDArray[np.float32]:
     """(pictures, cells, channels) by the model's own encoder."""
-    engine, size = model.captioner.engine, model.size
-    batches = (data[start : start + ENCODE_BATCH] for start in range(0, len(data), ENCODE_BATCH))
-    maps = [engine.encode(np.stack([picture.load(one, size) for one in batch])) for batch in batches]
+    engine, size, maps = model.captioner.engine, model.size, []
+    for start in range(0, len(data), ENCODE_BATCH):
+        _check(stopping)
+        maps.append(engine.encode(np.stack([picture.load(one, size) for one in data[start : start + ENCODE_BATCH]])))
     return np.concatenate(maps)
+
+
+def _check(stopping: Stopping) -> None:
+    if stopping():
+        raise _AskedToEnd
