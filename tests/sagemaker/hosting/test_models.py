@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from ogiri.sagemaker.hosting import models as module
+from ogiri.sagemaker.hosting import multi_model
 from ogiri.sagemaker.hosting.app import create_app
 from ogiri.sagemaker.hosting.memory import MEGABYTE, ModelMemory
 from ogiri.sagemaker.hosting.models import Models
-from ogiri.sagemaker.hosting.multi_model import MAX_CHANGES, PAGE_SIZE
+from ogiri.sagemaker.hosting.multi_model import MAX_CHANGES
 from ogiri.sagemaker.hosting.settings import Settings
 from ogiri.task import RequestError
 from tests.contract.echo import Echo
@@ -230,9 +231,18 @@ def background(action: Callable[[], object]) -> Future[object]:
 
 # --- the list
 
+PAGE_SIZE = 5
 
+
+@pytest.fixture
+def short_pages(monkeypatch: pytest.MonkeyPatch):
+    """Each load collects garbage, which takes its time in a process with all the other tests' modules."""
+    monkeypatch.setattr(multi_model, "PAGE_SIZE", PAGE_SIZE)
+
+
+@pytest.mark.usefixtures("short_pages")
 def test_a_long_list_comes_in_pages_that_skip_nothing(url: str):
-    names = [f"{number:03d}" for number in range(PAGE_SIZE + 20)]
+    names = [f"{number:03d}" for number in range(PAGE_SIZE + 3)]
     models = table(*(Kept() for _ in names))
     for name in reversed(names):
         models.load(name, url)
@@ -245,6 +255,7 @@ def test_a_long_list_comes_in_pages_that_skip_nothing(url: str):
     assert "nextPageToken" not in second
 
 
+@pytest.mark.usefixtures("short_pages")
 def test_a_list_of_one_full_page_has_no_token(url: str):
     models = table(*(Kept() for _ in range(PAGE_SIZE)))
     for number in range(PAGE_SIZE):
