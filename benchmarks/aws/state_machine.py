@@ -19,6 +19,7 @@ from typing import Any
 
 from benchmarks.aws.function import Event, Function, FunctionError
 from benchmarks.machine import ROOT
+from local.emulation.batches import batches
 
 DEFINITION = ROOT / "statemachine" / "ingest.asl.json"
 
@@ -56,17 +57,7 @@ class Map:
 
     def batches(self, items: list[Any]) -> Iterator[list[Any]]:
         """The items, batch after batch."""
-        some: list[Any] = []
-        size = 0
-        for item in items:
-            length = len(json.dumps(item, ensure_ascii=False).encode())
-            if some and (len(some) == self.batch or size + length > self.batch_bytes):
-                yield some
-                some, size = [], 0
-            some.append(item)
-            size += length
-        if some:
-            yield some
+        return batches(items, self.batch, self.batch_bytes)
 
 
 def definition() -> Map:

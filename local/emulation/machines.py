@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterator
 from typing import Any
 
 from moto.stepfunctions.parser.asl.component.state.exec.state_map.item_reader.eval.resource_eval_s3 import (
@@ -18,6 +17,8 @@ from moto.stepfunctions.parser.asl.component.state.exec.state_map.item_reader.ev
 )
 from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
 from moto.stepfunctions.parser.models import StepFunctionsParserBackend
+
+from local.emulation.batches import batches
 
 LIMITS = ("MaxItemsPerBatch", "MaxInputBytesPerBatch")
 
@@ -47,22 +48,6 @@ def install() -> None:
 def adapted(definition: str) -> str:
     """A definition without ItemBatcher."""
     return json.dumps(_adapted(json.loads(definition)))
-
-
-def batches(items: list[Any], most: int | None, most_bytes: int | None) -> Iterator[list[Any]]:
-    """Items in order, in batches that keep to both limits; an item that is too large is alone."""
-    batch: list[Any] = []
-    size = 0
-    for item in items:
-        own = len(json.dumps(item, ensure_ascii=False).encode())
-        full = most is not None and len(batch) >= most
-        if batch and (full or (most_bytes is not None and size + own > most_bytes)):
-            yield batch
-            batch, size = [], 0
-        batch.append(item)
-        size += own
-    if batch:
-        yield batch
 
 
 def _adapted(value: Any) -> Any:

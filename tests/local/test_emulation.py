@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from local.emulation.machines import adapted, batches
+from local.emulation.batches import batches
+from local.emulation.machines import adapted
 from local.emulation.serverless import TRANSFORM, expanded, known, references
 from local.job import ROOT
 
