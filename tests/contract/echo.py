@@ -106,6 +106,9 @@ class Echo:
 
     def warm_up(self) -> None:
         time.sleep(self._decoding.get("warm_up_seconds", 0))
+        awaited, end = self._decoding.get("warm_up_until"), time.monotonic() + 60
+        while awaited and not os.path.exists(awaited) and time.monotonic() < end:
+            time.sleep(0.01)
         if self._decoding.get("warm_up_kills"):
             os.kill(os.getpid(), signal.SIGKILL)
 

@@ -314,7 +314,8 @@ def test_a_model_that_is_being_loaded_disturbs_no_other(
     server: Server, pool: ThreadPoolExecutor, tmp_path: Path, echo_url: str
 ):
     load(server, "quick", echo_url)
-    slow = str(write_echo(tmp_path, warm_up_seconds=2.0) / "model")
+    go_on = tmp_path / "go_on"
+    slow = str(write_echo(tmp_path, warm_up_until=str(go_on)) / "model")
     loading = pool.submit(load, server, "slow", slow)
     wait_until(lambda: is_loading(server, "slow"), "the slow one is being loaded")
     assert load(server, "slow", slow).error()["code"] == "conflict"
@@ -325,6 +326,7 @@ def test_a_model_that_is_being_loaded_disturbs_no_other(
     assert server.request("GET", "/models/slow").status == 404
     assert names(server) == ["quick"]
     assert not loading.done()
+    go_on.touch()
     assert loading.result().status == 200
     assert invoke(server, "slow", {"text": "a"}).status == 200
 
@@ -385,13 +387,16 @@ def test_models_that_wait_to_be_loaded_take_no_thread_from_others(
 ):
     server = begin(start, tmp_path, OGIRI_MAX_CONCURRENT_REQUESTS="1")
     load(server, "quick", echo_url)
-    slow = str(write_echo(tmp_path / "slow", warm_up_seconds=1.5) / "model")
-    loading = [pool.submit(load, server, f"slow{number}", slow) for number in range(2)]
-    loading += [pool.submit(load, server, f"quick{number}", echo_url) for number in range(14)]
-    wait_until(lambda: len(connections(server)) == len(loading), "all are being loaded")
+    go_on = tmp_path / "go_on"
+    slow = str(write_echo(tmp_path / "slow", warm_up_until=str(go_on)) / "model")
+    loading = [pool.submit(load, server, "slow", slow)]
+    wait_until(lambda: is_loading(server, "slow"), "the slow one is being loaded")
+    loading += [pool.submit(load, server, f"quick{number}", echo_url) for number in range(15)]
+    wait_until(lambda: len(connections(server)) == len(loading), "the others wait for it")
     assert [server.ping() for _ in range(20)] == [200] * 20
     assert invoke(server, "quick", {"text": "a"}).status == 200
-    assert len([future for future in loading if not future.done()]) > 1
+    assert not any(future.done() for future in loading)
+    go_on.touch()
     assert [future.result().status for future in loading] == [200] * len(loading)
 
 
