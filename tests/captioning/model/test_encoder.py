@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.transforms.v2 import functional
 
-from ogiri.captioning.model.encoder import Encoder, build_network, default_weights, load_encoder
+from ogiri.captioning.model.encoder import Encoder, EncoderHead, build_network, default_weights, load_encoder
 from ogiri.task import UserError
 
 NAME, SIZE = "mobilenet_v3_small", 64
@@ -281,10 +281,12 @@ def test_a_network_without_batch_statistics_needs_no_pictures():
         ("mobilenet_v2", 19, "features.18"),
         ("convnext_tiny", 8, "features.7"),
         ("densenet121", 10, "features.norm5"),
+        ("swin_t", 9, "norm"),
+        ("vit_b_32", 16, "encoder.ln"),
     ],
 )
 def test_stages_are_what_people_call_them(name: str, stages: int, last: str):
-    found = Encoder(name, SIZE, build_network(name)).stages()
+    found = Encoder(name, 224 if name.startswith("vit") else SIZE, build_network(name)).stages()
     assert found[-1] == last
     assert len(found) == stages
 
@@ -303,3 +305,44 @@ def test_more_stages_than_there_are_are_refused():
     encoder = Encoder("resnet18", SIZE, build_network("resnet18"), pretrained=True)
     with pytest.raises(UserError, match=r"finetune_stages is 7: the encoder resnet18 has 6: conv1, bn1, layer1, .*"):
         encoder.train_last(7)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "stages", "shape"),
+    [
+        ("resnet18", SIZE, 1, (256, 4, 4)),
+        ("mobilenet_v2", SIZE, 3, (160, 2, 2)),
+        ("convnext_tiny", SIZE, 2, (4, 4, 384)),
+        ("densenet121", SIZE, 1, (1024, 2, 2)),
+        ("efficientnet_b0", SIZE, 2, (192, 2, 2)),
+        ("swin_t", SIZE, 2, (2, 2, 768)),
+        ("vit_b_16", 224, 2, (197, 768)),
+    ],
+)
+def test_a_trunk_is_cut_before_the_stages_that_learn(name: str, size: int, stages: int, shape: tuple[int, ...]):
+    encoder = Encoder(name, size, build_network(name), pretrained=True)
+    encoder.train_last(stages)
+    assert encoder.cut is not None
+    assert encoder.cut.shape == shape
+    head, some = EncoderHead(encoder, encoder.cut), pictures(2, size)
+    with torch.no_grad():
+        kept = head(some)
+        assert kept.shape == (2, head.cells, head.channels)
+        assert torch.equal(encoder.finish(kept), encoder(some))
+    encoder.finish(kept).sum().backward()
+    learning = {name for name, p in encoder.named_parameters() if p.requires_grad}
+    assert {name for name, p in encoder.named_parameters() if p.grad is not None} == learning
+
+
+def test_weights_that_learn_after_the_cut_are_the_encoders_own():
+    encoder = Encoder("resnet18", SIZE, build_network("resnet18"), pretrained=True)
+    encoder.train_last(1)
+    assert encoder.cut is not None
+    kept = EncoderHead(encoder, encoder.cut)(pictures(2))
+    before = encoder.finish(kept)
+    with torch.no_grad():
+        next(p for p in encoder.parameters() if p.requires_grad).mul_(2)
+    after = encoder.finish(kept)
+    assert not torch.equal(before, after)
+    assert torch.equal(after, encoder(pictures(2)))
+    assert torch.equal(EncoderHead(encoder, encoder.cut)(pictures(2)), kept)

@@ -102,8 +102,10 @@ def test_a_frozen_encoder_sees_variants_of_the_pictures(job: Callable[..., Train
 
 
 def test_the_last_stages_alone_can_be_trained_on(job: Callable[..., TrainingContext], tmp_path: Path):
-    context = job(finetune_encoder=True, finetune_stages=2, export_weights=True)
+    context = job(finetune_encoder=True, finetune_stages=2, variants=1, export_weights=True)
     TRAINER.run(context)
+    kept = {file.name.split(".0")[0] for file in context.checkpoints.glob("*.00000.sagemaker-ignore")}
+    assert kept == {"feature_maps", "feature_maps.1"}
     after = safetensors.torch.load_file(context.model / "weights" / "encoder.safetensors")
     before = safetensors.torch.load_file(tmp_path / "pretrained" / f"{NAME}.safetensors")
     changed = {

@@ -7,24 +7,28 @@ The map before the global pooling is kept, not the pooled vector: pooling it cos
 from __future__ import annotations
 
 import logging
+import math
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torchvision import models
 from torchvision.models import _api as catalogue
 from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
+from ogiri.captioning.model.encoder_cut import Cut, find_cut
 from ogiri.task import UserError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 SUFFIXES = (".safetensors", ".pth")
 SEVERAL_STAGES = 4  # that a depth of names has, if it is the one at which people speak of a network's stages
+NEARLY_ALL = 0.9  # of the weights, which no stage has: of a ViT, all blocks together
 PROJECTION = "projection.weight"
 HEADS = ("fc.", "classifier.", "head.", "heads.")  # what torchvision calls the layers behind the map
 
@@ -39,6 +43,7 @@ class Encoder(nn.Module):
         cells: positions of the map (49 for 7 × 7).
         channels: width of the map.
         projection: the last layer where the map is made narrower than the trunk's, else None; see `narrow`.
+        cut: where the stages that learn begin, once `train_last` has found it.
     """
 
     mean: Tensor
@@ -55,6 +60,7 @@ class Encoder(nn.Module):
         trunk, self._channels_last = _cut(name, network or build_network(name), size)
         self.trunk = trunk
         self.projection: nn.Linear | None = None
+        self.cut: Cut | None = None
         mean, std = _normalisation(name)
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
@@ -72,12 +78,33 @@ class Encoder(nn.Module):
         Returns:
             (batch, cells, channels) float map.
         """
+        return self._map(self.trunk(self.normalised(picture))["map"])
+
+    def finish(self, kept: Tensor) -> Tensor:
+        """Go on from what is kept of pictures: as `forward` from pixels, or as `EncoderHead` gives it where it is cut.
+
+        Args:
+            kept: (batch, size, size, 3) uint8 RGB, or (batch, rows, columns) float.
+
+        Returns:
+            (batch, cells, channels) float map.
+        """
+        if self.cut is None:
+            made: Tensor = self(kept)
+            return made
+        return self._map(self.cut.tail(kept.float())["map"])
+
+    def normalised(self, picture: Tensor) -> Tensor:
+        """(batch, size, size, 3) uint8 RGB → (batch, 3, size, size) float as the trunk takes it."""
         x = picture.permute(0, 3, 1, 2).float().div(255.0)
-        x = (x - self.mean) / self.std
-        feature = self._by_cells(self.trunk(x)["map"])
+        return (x - self.mean) / self.std
+
+    def _map(self, feature: Tensor) -> Tensor:
+        """The trunk's map → (batch, cells, channels), projected."""
+        cells = self._by_cells(feature)
         if self.projection is None:
-            return feature
-        projected: Tensor = self.projection(feature.to(self.projection.weight.dtype))
+            return cells
+        projected: Tensor = self.projection(cells.to(self.projection.weight.dtype))
         return projected
 
     def narrow(self, channels: int) -> nn.Linear:
@@ -126,7 +153,7 @@ class Encoder(nn.Module):
         self.eval()
 
     def train_last(self, stages: int) -> list[str]:
-        """Freeze all but the last stages of the trunk, such as `layer4` of a ResNet.
+        """Freeze all but the last stages of the trunk, such as `layer4` of a ResNet, and cut it before them.
 
         Returns:
             The names of those that go on learning.
@@ -141,10 +168,13 @@ class Encoder(nn.Module):
         kept = names[len(names) - stages :]
         for name, parameter in self.trunk.named_parameters():
             parameter.requires_grad_(_stage(name, self._depth()) in kept)
+        self.eval()
+        example = torch.zeros(1, self.size, self.size, 3, dtype=torch.uint8, device=self.mean.device)
+        self.cut = find_cut(self.trunk, kept, self.normalised(example))
         return kept
 
     def stages(self) -> list[str]:
-        """Names of the trunk's parts in order, at the shallowest depth of its names that has several."""
+        """Names of the trunk's parts in order, such as `layer1` to `layer4` of a ResNet."""
         depth = self._depth()
         return list(dict.fromkeys(_stage(name, depth) for name, _ in self.trunk.named_parameters()))
 
@@ -157,17 +187,44 @@ class Encoder(nn.Module):
         return feature.flatten(2).transpose(1, 2)
 
     def _depth(self) -> int:
-        names = [name for name, _ in self.trunk.named_parameters()]
-        deepest = max(name.count(".") for name in names)
-        counts = {depth: len({_stage(name, depth) for name in names}) for depth in range(1, deepest + 1)}
-        return next((depth for depth, count in counts.items() if count >= SEVERAL_STAGES), max(deepest, 1))
+        """The shallowest at which the names of weights have several parts, none of which is nearly all of them."""
+        sizes = {name: parameter.numel() for name, parameter in self.trunk.named_parameters()}
+        deepest = max(max(name.count(".") for name in sizes), 1)
+        for depth in range(1, deepest):
+            parts: Counter[str] = Counter()
+            for name, size in sizes.items():
+                parts[_stage(name, depth)] += size
+            if len(parts) >= SEVERAL_STAGES and max(parts.values()) < NEARLY_ALL * parts.total():
+                return depth
+        return deepest
 
     def _batch_norms(self) -> list[nn.modules.batchnorm._BatchNorm]:
         return [layer for layer in self.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
 
 
+class EncoderHead(nn.Module):
+    """The part of an encoder that does not learn, as an encoder whose map is what is kept of a picture.
+
+    Attributes:
+        name, size, cells, channels: as of an `Encoder`.
+    """
+
+    def __init__(self, encoder: Encoder, cut: Cut) -> None:
+        """Args: cut: of this encoder."""
+        super().__init__()
+        self.encoder, self._cut = encoder, cut
+        self.name, self.size = f"{encoder.name} up to {cut.after}", encoder.size
+        self.cells, self.channels = cut.shape[0], math.prod(cut.shape[1:])
+
+    def forward(self, picture: Tensor) -> Tensor:
+        """(batch, size, size, 3) uint8 RGB → (batch, cells, channels) float."""
+        return self._cut.head(self.encoder.normalised(picture))
+
+
 def _stage(name: str, depth: int) -> str:
-    return ".".join(name.split(".")[:depth])
+    """The part of a network that a parameter is of; one of the network itself is a part of its own."""
+    modules = name.split(".")[:-1] or [name]
+    return ".".join(modules[:depth])
 
 
 def build_network(name: str) -> nn.Module:
@@ -250,7 +307,7 @@ def _load_weights(network: nn.Module, path: Path) -> None:
     network.load_state_dict({name: value.float() for name, value in weights.items() if name not in wrong}, strict=False)
 
 
-def _cut(name: str, network: nn.Module, size: int) -> tuple[nn.Module, bool]:
+def _cut(name: str, network: nn.Module, size: int) -> tuple[fx.GraphModule, bool]:
     """The network up to its last spatial map, and whether that map has its channels last."""
     network.eval()
     try:

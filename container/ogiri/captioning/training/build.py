@@ -78,6 +78,12 @@ def build_encoder(context: TrainingContext, hp: CaptionHyperparameters, warm_sta
         warm_start.fill_encoder(encoder)
     if hp.finetune_stages:
         log.info("of the encoder, %s are trained", " and ".join(encoder.train_last(hp.finetune_stages)))
+        if encoder.cut is None:
+            log.warning(
+                "the encoder %s cannot be cut before them: all of it is computed in every step%s",
+                encoder.name,
+                ", and variants of the pictures are not kept" if hp.variants else "",
+            )
     return encoder
 
 

@@ -20,7 +20,7 @@ import torch
 
 from ogiri.captioning.data.blocks import Pixels
 from ogiri.captioning.data.features import FLOAT16_MAX, FrozenEncoder
-from ogiri.captioning.model.encoder import Encoder
+from ogiri.captioning.model.encoder import Encoder, EncoderHead
 from ogiri.captioning.serving.engine import open_session
 from ogiri.captioning.training.export import export_encoder
 
@@ -29,9 +29,11 @@ GRAPH_BATCH = 4  # more take longer a picture, and a job that is asked to end wa
 
 
 @contextmanager
-def frozen(encoder: Encoder, device: torch.device) -> Iterator[FrozenEncoder]:
-    """The encoder, in evaluation mode from now on, as something that encodes."""
-    encoder.requires_grad_(False).eval().to(device)
+def frozen(encoder: Encoder | EncoderHead, device: torch.device) -> Iterator[FrozenEncoder]:
+    """The encoder or its head, in evaluation mode from now on, as something that encodes."""
+    if isinstance(encoder, Encoder):
+        encoder.requires_grad_(False)
+    encoder.eval().to(device)
     if device.type != "cpu":
         yield _TorchEncoder(encoder, device)
         return
@@ -44,7 +46,7 @@ def frozen(encoder: Encoder, device: torch.device) -> Iterator[FrozenEncoder]:
 class _TorchEncoder:
     batch = GPU_BATCH
 
-    def __init__(self, encoder: Encoder, device: torch.device) -> None:
+    def __init__(self, encoder: Encoder | EncoderHead, device: torch.device) -> None:
         self.size, self.cells, self.channels = encoder.size, encoder.cells, encoder.channels
         self._encoder, self._device = encoder, device
         self._turn = threading.Lock()  # the memory of the GPU is for one batch
@@ -60,7 +62,7 @@ class _TorchEncoder:
 class _GraphEncoder:
     batch = GRAPH_BATCH
 
-    def __init__(self, encoder: Encoder, graph: Path) -> None:
+    def __init__(self, encoder: Encoder | EncoderHead, graph: Path) -> None:
         self.size, self.cells, self.channels = encoder.size, encoder.cells, encoder.channels
         self._session = open_session(graph, threads=1)
 

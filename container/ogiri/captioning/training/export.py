@@ -19,7 +19,7 @@ from onnxruntime.quantization.matmul_nbits_quantizer import DefaultWeightOnlyQua
 from torch import Tensor, nn
 
 from ogiri.captioning.model.decoder import Decoder, Prefix
-from ogiri.captioning.model.encoder import Encoder
+from ogiri.captioning.model.encoder import Encoder, EncoderHead
 from ogiri.captioning.training.branch import branch_prefix
 from ogiri.captioning.training.graph_file import save_graph
 from ogiri.captioning.training.tied import round_table, share_table
@@ -71,7 +71,7 @@ class DecoderGraph(nn.Module):
         return (logits, *(after[name] for name in names))
 
 
-def export_encoder(encoder: Encoder, path: Path) -> None:
+def export_encoder(encoder: Encoder | EncoderHead, path: Path) -> None:
     """Write the encoder graph: `picture` uint8 (batch, size, size, 3) → `map` float32 (batch, cells, channels)."""
     picture = torch.zeros(1, encoder.size, encoder.size, 3, dtype=torch.uint8)
     _export(encoder, (picture,), path, ["picture"], ["map"], {"picture": {0: "batch"}, "map": {0: "batch"}})

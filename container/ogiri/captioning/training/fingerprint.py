@@ -9,7 +9,7 @@ import json
 from typing import Any
 
 from ogiri.captioning.data.pictures import Picture
-from ogiri.captioning.model.encoder import Encoder
+from ogiri.captioning.model.encoder import Encoder, EncoderHead
 from ogiri.captioning.training.dataset import Dataset
 from ogiri.captioning.training.hyperparameters import CaptionHyperparameters
 
@@ -20,7 +20,7 @@ ELSEWHERE = ("processes_per_host",)
 """What decides where a job computes and not what: it can be restarted with another."""
 
 
-def weights_fingerprint(encoder: Encoder) -> str:
+def weights_fingerprint(encoder: Encoder | EncoderHead) -> str:
     """Of an encoder's name, picture size and weights: feature maps of another one are not used."""
     digest = hashlib.sha256(f"{encoder.name} {encoder.size}".encode())
     for name, value in encoder.state_dict().items():

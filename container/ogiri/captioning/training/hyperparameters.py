@@ -46,7 +46,10 @@ class CaptionHyperparameters:
     )
     finetune_encoder: bool = parameter(False, "train pretrained encoder weights too")
     finetune_stages: int = parameter(
-        0, "with finetune_encoder: only the last stages, 1 = layer4 of a ResNet; 0 = all of them", minimum=0
+        0,
+        "with finetune_encoder: only the last stages, 1 = layer4 of a ResNet, 3 = features.16 to 18 of MobileNetV2; "
+        "what is before them is computed once for each picture; 0 = all of them",
+        minimum=0,
     )
     decoder: str = parameter("lstm", "what writes the line", choices=("lstm", "gpt2"))
     language_model: str = parameter(
@@ -75,8 +78,8 @@ class CaptionHyperparameters:
     augmentation: bool = parameter(True, "vary pictures a little where the encoder is trained")
     variants: int = parameter(
         0,
-        "crops of each picture that a frozen encoder sees beside the picture itself: less overfitting, for as many "
-        "times the encoding and its space on disk",
+        "crops of each picture that what is frozen of an encoder sees beside the picture itself: less overfitting, "
+        "for as many times the encoding and its space on disk",
         minimum=0,
         maximum=16,
     )

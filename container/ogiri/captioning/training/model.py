@@ -33,10 +33,12 @@ class Model:
     def prefix(
         self, batch: Batch, device: torch.device, generator: torch.Generator | None = None, mirror: bool = False
     ) -> Prefix:
-        """The prefix of a batch with its feature map; with a generator the pictures are varied for training."""
+        """The prefix of a batch with its feature map; with a generator pixels are varied for training."""
         pictures = batch.pictures.to(device)
         if self.encoder is not None:
-            pictures = self.encoder(pictures if generator is None else augment(pictures, generator, mirror))
+            if generator is not None and self.encoder.cut is None:
+                pictures = augment(pictures, generator, mirror)
+            pictures = self.encoder.finish(pictures)
         return replace(batch.prefix.to(device), map=pictures[batch.row_picture.to(device)].float())
 
     def state_dict(self) -> dict[str, dict[str, Tensor]]:

@@ -1,4 +1,4 @@
-"""What training sees of the pictures: feature maps of a frozen encoder, or pixels for one that is trained."""
+"""What training sees of the pictures: feature maps of what is frozen of an encoder, or pixels where nothing is."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import torch
 from ogiri.captioning.data.blocks import Interrupted, Pixels
 from ogiri.captioning.data.features import PictureArrays, Share, feature_maps, pixels
 from ogiri.captioning.data.records import Records
-from ogiri.captioning.model.encoder import Encoder
+from ogiri.captioning.model.encoder import Encoder, EncoderHead
 from ogiri.captioning.training.augmentation import crop
 from ogiri.captioning.training.encoding import frozen
 from ogiri.captioning.training.fingerprint import weights_fingerprint
@@ -44,7 +44,7 @@ def read_pictures(
     device: torch.device,
     ranks: Ranks | None = None,
 ) -> PictureArrays:
-    """Read every picture, encode it where the encoder is frozen, and keep that on disk beside the checkpoints.
+    """Read every picture, encode it as far as the encoder is frozen, and keep that on disk beside the checkpoints.
 
     Where the maps would not fit the disk, `encoder` gets a last layer that makes them narrower.
 
@@ -63,12 +63,18 @@ def read_pictures(
     folder, keys = context.channels["training"], records.pictures.keys
     ranks = ranks or Ranks()
     share = Share(ranks.local_rank, ranks.local_world)
-    if hp.trains_encoder:
+    if not hp.trains_encoder:
+        _narrow(context, hp, keys, encoder, device, ranks)
+        still: Encoder | EncoderHead = encoder
+    elif encoder.cut is not None:
+        still = EncoderHead(encoder, encoder.cut)
+        sizes = MapSizes(len(keys), hp.variants, still.cells, still.channels)
+        choose_channels(sizes, still.channels, find_room(context.checkpoints))
+    else:
         check_pixels(len(keys), hp.image_size, find_room(context.checkpoints))
         return pixels(folder, keys, hp.image_size, context.checkpoints / "pixels", context.stopping, share)
-    _narrow(context, hp, keys, encoder, device, ranks)
-    weights = weights_fingerprint(encoder)
-    with frozen(encoder, device) as encodes:
+    weights = weights_fingerprint(still)
+    with frozen(still, device) as encodes:
         out = context.checkpoints / "feature_maps"
         arrays = feature_maps(folder, keys, encodes, out, weights, context.stopping, share=share)
         variants = []

@@ -246,7 +246,8 @@ def _maps(
         return stored
     encoder.eval()
     with torch.inference_mode():
-        batches = [encoder(torch.from_numpy(stored[i : i + ENCODE_BATCH])) for i in range(0, len(stored), ENCODE_BATCH)]
+        starts = range(0, len(stored), ENCODE_BATCH)
+        batches = [encoder.finish(torch.from_numpy(stored[i : i + ENCODE_BATCH])) for i in starts]
     maps: npt.NDArray[np.generic] = torch.cat(batches).float().numpy()
     return maps
 
