@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 from boto3.dynamodb.types import TypeDeserializer
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ogiri.captioning.data.items import ItemReader
@@ -72,6 +72,7 @@ def check_as_boto3(items: list[dict[str, Any]]) -> None:
 
 
 @given(st.lists(ITEMS, max_size=6))
+@example([{"Labels": {"Q": 1}, "ExpectedResult": {}}])
 def test_items_of_any_form_are_read_as_boto3_reads_them_and_refused_in_the_same_words(items: list[dict[str, Any]]):
     check_as_boto3(items)
 

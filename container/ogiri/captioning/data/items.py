@@ -133,7 +133,7 @@ def _parsed(line: bytes) -> Mapping[str, Any]:
 def _record_of(item: Mapping[str, Any]) -> Record:
     """The record in a typed item of any form; attributes that nobody reads may be of any kind."""
     try:
-        plain = {name: _read(item[name]) for name in ATTRIBUTES if name in item}
+        plain = {name: _read(value) for name, value in item.items() if name in ATTRIBUTES}
     except (TypeError, AttributeError, ArithmeticError) as error:
         raise RecordError(f"this is no item of DynamoDB ({error})") from error
     return from_item(plain)

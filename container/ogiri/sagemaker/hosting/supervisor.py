@@ -157,8 +157,11 @@ class Supervisor:
 
     def _finish_requests(self) -> int:
         logger.info("stopping: new requests are refused, running ones may take %d s", GRACE_SECONDS)
-        self._nginx.send(signal.SIGQUIT)
-        if not self._wait_until(lambda: self._nginx.status is not None, GRACE_SECONDS):
+        for _ in range(GRACE_SECONDS):
+            self._nginx.send(signal.SIGQUIT)  # again and again: in its first milliseconds it may leave one unheeded
+            if self._wait_until(lambda: self._nginx.status is not None, 1):
+                break
+        else:
             logger.warning("requests that still run after %d s are cut off", GRACE_SECONDS)
         return 0
 
