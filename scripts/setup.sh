@@ -57,7 +57,8 @@ make_venv() {
         "$python" -m venv --clear $venv || stop "$python cannot make $venv (on Debian: apt-get install python3.11-venv)"
     fi
     say "installing $requirements into $venv (about 6 GB the first time)"
-    $venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $requirements
+    # Modules are compiled as they are imported: most never are.
+    $venv/bin/python -m pip install --quiet --no-compile --disable-pip-version-check --require-hashes -r $requirements
     cp $requirements $stamp
 }
 

@@ -15,5 +15,5 @@ if cmp -s $requirements $stamp; then
 fi
 echo "tools: installing $requirements into $venv (about 600 MB)"
 "$python" -m venv --clear $venv
-$venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $requirements
+$venv/bin/python -m pip install --quiet --no-compile --disable-pip-version-check --require-hashes --no-deps -r $requirements
 cp $requirements $stamp

@@ -1,4 +1,4 @@
-"""Each fault of the table, small: the functions are really killed, the services really refuse."""
+"""Faults of the table, small: the functions are really killed, the services really refuse."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from benchmarks.aws.state_machine import definition
 
 ROWS, PICTURES = 12, 8
 THREADS = {"INGEST_THREADS": "4"}
+SOME = {  # each kind of trouble, once alone or beside the others; the benchmark has the rest
+    name: FAULTS[name] for name in ("function killed in mid-batch", "DynamoDB throttles 30 %", "all at once")
+}
 
 
 @pytest.fixture(scope="module")
@@ -19,20 +22,20 @@ def rows():
     over = replace(over, batch=3, concurrency=2, retry=replace(over.retry, interval=0.1))
     faults = {
         name: replace(fault, kills=min(fault.kills, 1), environment={**fault.environment, **THREADS})
-        for name, fault in FAULTS.items()
+        for name, fault in SOME.items()
     }
     return {row["fault"]: row for row in suffered(faults, ROWS, PICTURES, over)}
 
 
-@pytest.mark.parametrize("name", FAULTS)
+@pytest.mark.parametrize("name", SOME)
 def test_the_table_is_the_undisturbed_one(rows, name: str):
     row = rows[name]
     assert (row["records"], row["lost"], row["added"], row["changed"], row["wrong"]) == (ROWS, 0, 0, 0, "")
 
 
-@pytest.mark.parametrize("name", FAULTS)
+@pytest.mark.parametrize("name", SOME)
 def test_the_fault_really_happened(rows, name: str):
-    fault, row, calm = FAULTS[name], rows[name], rows["none"]
+    fault, row, calm = SOME[name], rows[name], rows["none"]
     assert bool(row["kills"]) == bool(fault.kills)
     assert row["tried again"] >= row["kills"]
     assert bool(row["refused"]) == bool(fault.throttle)

@@ -14,7 +14,8 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +42,40 @@ def pool() -> Iterator[ThreadPoolExecutor]:
         yield executor
 
 
+@dataclass(frozen=True)
+class LateEnd:
+    """What came of SIGTERM during a request that takes too long."""
+
+    exit_code: int
+    seconds: float
+    answer: Reply | BaseException
+    left_over: list[int]
+
+
+@pytest.fixture(scope="module")
+def late_end(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Future[LateEnd]]:
+    """Begins with the first test: it takes 25 s, in which the others need not wait."""
+    starter = Starter(tmp_path_factory)
+    server = starter.echo()
+    server.descendants()
+
+    def end() -> LateEnd:
+        running = executor.submit(server.invoke, {"text": "a", "seconds": 50})
+        wait_until(lambda: connections(server), "the request has arrived")
+        began = time.monotonic()
+        code = server.stop()
+        seconds = time.monotonic() - began
+        return LateEnd(code, seconds, running.exception() or running.result(), server.left_over())
+
+    with ThreadPoolExecutor(2) as executor:
+        yield executor.submit(end)
+    starter.stop()
+
+
 # --- the start
 
 
+@pytest.mark.usefixtures("late_end")
 def test_serve_is_a_command_that_leaves_the_model_folder_as_it_was(start: Starter, tmp_path: Path):
     model = write_caption(tmp_path / "model")
     before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in model.rglob("*")}
@@ -141,16 +173,12 @@ def test_every_piece_of_a_stream_comes_when_it_is_written(echo: Server):
 # --- the end
 
 
-def test_what_takes_longer_than_25_seconds_is_cut_off_before_sigkill_comes(start: Starter, pool: ThreadPoolExecutor):
-    server = start.echo()
-    server.descendants()
-    running = pool.submit(server.invoke, {"text": "a", "seconds": 50})
-    wait_until(lambda: connections(server), "the request has arrived")
-    began = time.monotonic()
-    assert server.stop() == 0
-    assert GRACE_SECONDS - 1 < time.monotonic() - began < KILL_SECONDS
-    assert isinstance(running.exception(), OSError)  # nothing that could be taken for an answer
-    assert server.left_over() == []
+def test_what_takes_longer_than_25_seconds_is_cut_off_before_sigkill_comes(late_end: Future[LateEnd]):
+    end = late_end.result()
+    assert end.exit_code == 0
+    assert GRACE_SECONDS - 1 < end.seconds < KILL_SECONDS
+    assert isinstance(end.answer, OSError)  # nothing that could be taken for an answer
+    assert end.left_over == []
 
 
 def test_sigterm_under_load_gives_whole_answers_or_none(start: Starter, pool: ThreadPoolExecutor):

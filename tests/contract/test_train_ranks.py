@@ -64,8 +64,7 @@ def test_a_batch_of_fewer_lines_than_processes_is_trained_all_the_same(tmp_path:
         lay_out(tmp_path / "1", batch_size="2", epochs="1"),
         lay_out(tmp_path / "3", batch_size="2", epochs="1", processes_per_host="3"),
     )
-    for job in (one, three):
-        process = start(job)
+    for job, process in [(job, start(job)) for job in (one, three)]:
         process.communicate(timeout=TIMEOUT_SECONDS)
         assert process.returncode == 0, log_of(job)
     assert difference(history(one), history(three)) < ROUNDING
