@@ -23,8 +23,8 @@ from typing import Any
 
 from benchmarks.aws import account, upload
 from benchmarks.aws.results import FOLDER, publish
+from benchmarks.curve import Panel, svg
 from benchmarks.machine import ROOT
-from benchmarks.serving.curve import Panel, svg
 from benchmarks.training.memory import MB, peak_mb
 from local.aws import embedded_aws
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
+from benchmarks import summary
 from benchmarks.machine import ROOT
-from benchmarks.serving import summary
 
 FOLDER = ROOT / "build" / "aws" / "results"
 publish = partial(summary.publish, folder=FOLDER)

@@ -32,7 +32,7 @@ from benchmarks.serving.crowd import Crowd, Seen, hang_up, learned
 from benchmarks.serving.damage import FULL_AT_START, SMALL_DISK, Copy, fill
 from benchmarks.serving.mix import Query
 from benchmarks.serving.served import Served, served, wait_until
-from benchmarks.serving.summary import publish
+from benchmarks.summary import publish
 from ogiri.captioning.model.tokenizer import train_tokenizer
 from tests.captioning.serving import tiny
 

@@ -33,7 +33,7 @@ from hypothesis import strategies as st
 
 from benchmarks.machine import ROOT
 from benchmarks.serving.served import Served, served
-from benchmarks.serving.summary import publish
+from benchmarks.summary import publish
 from ogiri.artifact import open_artifact
 from ogiri.captioning.model.tokenizer import train_tokenizer
 from ogiri.captioning.serving.predictor import CaptionPredictor, load

@@ -12,13 +12,13 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
+from benchmarks.curve import Panel, bend, svg
 from benchmarks.serving import requested
 from benchmarks.serving.contender import CONTENDERS, OURS, Running, started
-from benchmarks.serving.curve import Panel, bend, svg
 from benchmarks.serving.load import chosen, figures, measure, warm
 from benchmarks.serving.models import ready
 from benchmarks.serving.shapes import SHAPES
-from benchmarks.serving.summary import RESULTS, publish
+from benchmarks.summary import RESULTS, publish
 
 LENGTHS = (8, 16, 32, 64)
 PICTURES = (100_000, 500_000, 2_000_000, 5_000_000, 10_000_000, 20_000_000)

@@ -23,7 +23,7 @@ from benchmarks.serving.clients import Asked, Group
 from benchmarks.serving.contender import CONTENDERS, OURS, Contender, Running, started
 from benchmarks.serving.models import ready
 from benchmarks.serving.shapes import SHAPES
-from benchmarks.serving.summary import percentile, publish
+from benchmarks.summary import percentile, publish
 
 CLIENTS = (1, 4, 16, 64)
 SECONDS = 30.0

@@ -25,7 +25,7 @@ from benchmarks.serving.models import ready
 from benchmarks.serving.peers.opened import ONNX
 from benchmarks.serving.process import has_mapped
 from benchmarks.serving.shapes import SHAPES
-from benchmarks.serving.summary import percentile, publish
+from benchmarks.summary import percentile, publish
 
 STARTS = 5
 SECONDS = 5.0

@@ -31,7 +31,7 @@ from benchmarks.serving.bandwidth import bytes_per_second
 from benchmarks.serving.contender import OURS, PEERS
 from benchmarks.serving.models import ready
 from benchmarks.serving.shapes import SHAPES
-from benchmarks.serving.summary import publish
+from benchmarks.summary import publish
 from ogiri.machine import available_processors
 
 SEQUENCES = (1, 4, 8, 16)

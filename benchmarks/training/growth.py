@@ -1,5 +1,7 @@
 """How memory and time of a job's data grow with the records: from the table to what the training loop takes batches of.
 
+A table, and the curves as a picture.
+
     python -m benchmarks.training.growth [--records 1000 … 1000000]
 
 Each row is a process of its own. Memory is counted from after the imports, torch's among them: the peak up to the end
@@ -12,14 +14,17 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from benchmarks.curve import Panel, svg
 from benchmarks.training.items import SHAPES
 from benchmarks.training.memory import forget_peak, peak_mb, resident_mb
-from benchmarks.training.results import publish
+from benchmarks.training.results import FOLDER, publish
 from benchmarks.training.scan import MAX_CHARACTERS, RECORDS, TABLE, answering, measure
 
 BATCH, BATCHES = 64, 200
+STAGES = SCAN, DATASET, FINGERPRINT = "scan and clean", "dataset", "fingerprint"
 
 
 def main() -> None:
@@ -32,13 +37,41 @@ def main() -> None:
     if arguments.measure:
         print(json.dumps(_measure()))
         return
-    rows = []
-    for name in arguments.shapes:
-        for records in arguments.records:
-            with answering(SHAPES[name], records) as url:
-                found = measure("benchmarks.training.growth", "all", url)
-            rows.append({"shape": name, "records": records, **found})
+    rows = measured(arguments.shapes, arguments.records)
     publish("growth", {"batch": BATCH}, rows)
+    picture = FOLDER / "growth.svg"
+    picture.write_text(svg(panels(rows)), encoding="utf-8")
+    print(picture)
+
+
+def measured(shapes: Sequence[str], records: Sequence[int]) -> list[dict[str, Any]]:
+    """A row for each shape and number of records."""
+    rows = []
+    for name in shapes:
+        for count in records:
+            with answering(SHAPES[name], count) as url:
+                found = measure("benchmarks.training.growth", "all", url)
+            rows.append({"shape": name, "records": count, **found})
+    return rows
+
+
+def panels(rows: Sequence[dict[str, Any]]) -> list[Panel]:
+    """Two charts with a line for each shape of records."""
+
+    def lines(value: Callable[[dict[str, Any]], float]) -> dict[str, Sequence[tuple[float, float]]]:
+        shapes = dict.fromkeys(row["shape"] for row in rows)
+        return {name: [(row["records"], value(row)) for row in rows if row["shape"] == name] for name in shapes}
+
+    return [
+        Panel(
+            "Seconds from the table to batches", "records", lines(lambda row: sum(row[f"{name} s"] for name in STAGES))
+        ),
+        Panel(
+            "Peak memory beyond the imports, MB",
+            "records",
+            lines(lambda row: max(row[f"{name} peak MB"] for name in STAGES)),
+        ),
+    ]
 
 
 def _measure() -> dict[str, Any]:
@@ -63,11 +96,11 @@ def _measure() -> dict[str, Any]:
         clock = time.perf_counter()
 
     records, _ = drop_unfit(scan(TABLE, 1), MAX_CHARACTERS, lambda _: False)
-    lap("scan and clean")
+    lap(SCAN)
     count = len(records.pictures)
     arrays = PictureArrays(np.zeros((count, 1, 1), np.float16), list(range(count)), [])
     dataset = build_dataset(records, arrays, CaptionHyperparameters())
-    lap("dataset")
+    lap(DATASET)
     found["stays MB"] = resident_mb() - before
     clock = time.perf_counter()
     rng = np.random.default_rng(0)
@@ -79,7 +112,7 @@ def _measure() -> dict[str, Any]:
     found["batches/s"] = len(batches) / (time.perf_counter() - clock)
     clock = time.perf_counter()
     data_fingerprint(dataset)
-    lap("fingerprint")
+    lap(FINGERPRINT)
     return found
 
 

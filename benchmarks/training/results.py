@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
+from benchmarks import summary
 from benchmarks.machine import ROOT
-from benchmarks.serving import summary
 
-publish = partial(summary.publish, folder=ROOT / "build" / "training" / "results")
+FOLDER = ROOT / "build" / "training" / "results"
+publish = partial(summary.publish, folder=FOLDER)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.aws.prepare import measured, memory_setting, panels
-from benchmarks.serving.curve import svg
+from benchmarks.curve import svg
 
 
 def test_every_size_is_prepared_whole_in_less_than_half_of_the_functions_memory():

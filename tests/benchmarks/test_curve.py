@@ -2,7 +2,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks.serving.curve import Panel, bend, svg
+from benchmarks.curve import Panel, bend, svg
 
 
 def test_a_curve_bends_where_twice_as_much_brings_little_more():

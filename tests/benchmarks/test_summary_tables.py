@@ -1,6 +1,6 @@
 import pytest
 
-from benchmarks.serving.summary import markdown, percentile
+from benchmarks.summary import markdown, percentile
 
 
 def test_a_percentile_is_a_value_that_was_measured():
