@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from cli.errors import CommandError
 from cli.places import ENDPOINT, MACHINE, Places
 from ogiri_aws import endpoints, jobs
-from ogiri_aws.deployment import TOLD_TAG
+from ogiri_aws.deployment import AWAITS_APPROVAL, TOLD_TAG
 from ogiri_aws.uploads import Upload, UploadError, upload_from
 
 POLL_SECONDS = 2.0
@@ -54,7 +54,10 @@ class Way:
         )
 
     def walk(self) -> bool:
-        """Print every step until the endpoint serves the new model; False when it never will.
+        """Print every step until the endpoint serves the new model.
+
+        Returns:
+            False when it never will, or not before somebody approves it.
 
         Raises:
             CommandError: the time is over.
@@ -108,7 +111,7 @@ class Way:
         def ended() -> dict[str, Any] | None:
             nonlocal seen
             described: dict[str, Any] = states.describe_execution(executionArn=execution)
-            names = list(_entered(states, execution))
+            names = list(entered_states(states, execution))
             for name in names[seen:]:
                 _say("state machine", name)
             seen = len(names)
@@ -185,7 +188,10 @@ class Way:
                 return True
             tags = {tag["Key"]: tag["Value"] for tag in sagemaker.list_tags(ResourceArn=arn)["Tags"]}
             if TOLD_TAG in tags:
-                _say("endpoint", f"the model does not serve ({tags[TOLD_TAG]}): the message to the topic says why")
+                if tags[TOLD_TAG] == AWAITS_APPROVAL:
+                    _say("endpoint", "the model does not serve yet: it awaits approval in the model registry")
+                else:
+                    _say("endpoint", f"the model does not serve ({tags[TOLD_TAG]}): the message to the topic says why")
                 return False
             return None
 
@@ -205,7 +211,7 @@ class Way:
             time.sleep(POLL_SECONDS)
 
 
-def _entered(states: Any, execution: str) -> Iterator[str]:
+def entered_states(states: Any, execution: str) -> Iterator[str]:
     """The names of the states so far, in order."""
     pages = states.get_paginator("get_execution_history").paginate(executionArn=execution, includeExecutionData=False)
     for page in pages:

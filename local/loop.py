@@ -14,6 +14,7 @@ from typing import Any
 import boto3
 from PIL import Image
 
+from cli.follow import entered_states
 from local import interruption
 from local.folders import Folders
 from local.page import Answered, Candidate
@@ -66,7 +67,7 @@ def walked(cloud: Cloud, rows: Rewritten, step: Step) -> str:
     counted = 0.0
     while True:
         described = client.describe_execution(executionArn=arn)
-        entered = list(_entered(client, arn))
+        entered = list(entered_states(client, arn))
         for name in entered[said:]:
             step.say(f"{name}: {STATES[name]}" if name in STATES else name)
         said = len(entered)
@@ -173,14 +174,6 @@ def _started(client: Any, cloud: Cloud, step: Step) -> str:
             return str(found[0]["executionArn"])
         _pause()
     raise DemoError(f"the upload started no execution of {cloud.machine} within {START_SECONDS:g} s")
-
-
-def _entered(client: Any, arn: str) -> Iterator[str]:
-    """Names of the states that an execution has entered."""
-    for page in client.get_paginator("get_execution_history").paginate(executionArn=arn):
-        for event in page["events"]:
-            if event["type"].endswith("StateEntered"):
-                yield event["stateEnteredEventDetails"]["name"]
 
 
 def _keys(cloud: Cloud, prefix: str) -> Iterator[str]:

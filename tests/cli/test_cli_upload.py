@@ -8,6 +8,9 @@ import time
 import pytest
 from account import ROOT
 
+from ogiri_aws.jobs import job_name
+from ogiri_aws.uploads import Upload
+
 HEADER = "image_url,expected_result,score\n"
 ROWS = HEADER + "https://a.example/1.jpg,猫,3\nhttps://a.example/1.jpg,休憩,\ns3://other/2.jpg,犬,1\n"
 
@@ -135,3 +138,33 @@ def test_waiting_ends_with_the_time(account, csv):
     assert done.returncode == 1
     assert "cannot be followed" in done.stdout
     assert "nothing more within 3 s" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("told", "said"), [("registered", "it awaits approval"), ("refused", "does not serve (refused)")]
+)
+def test_waiting_ends_when_somebody_was_told_that_the_model_does_not_serve(account, csv, told: str, said: str):
+    sagemaker = account.aws.client("sagemaker")
+
+    def machine() -> None:  # what the state machine, SageMaker and `end_training` do
+        deadline = time.monotonic() + 60
+        while not account.versions("uploads/") and time.monotonic() < deadline:
+            time.sleep(0.1)
+        version = account.aws.client("s3").head_object(Bucket=account.bucket, Key="uploads/rows.csv")["VersionId"]
+        upload = Upload(account.bucket, "uploads/rows.csv", version, version)
+        sagemaker.create_training_job(
+            TrainingJobName=job_name("ogiri", upload, ""),
+            AlgorithmSpecification={"TrainingImage": "ogiri", "TrainingInputMode": "File"},
+            RoleArn="arn:aws:iam::123456789012:role/training",
+            OutputDataConfig={"S3OutputPath": "s3://models"},
+            ResourceConfig={"InstanceType": "ml.g5.xlarge", "InstanceCount": 1, "VolumeSizeInGB": 1},
+            StoppingCondition={"MaxRuntimeInSeconds": 60},
+            Tags=[{"Key": "told", "Value": told}],
+        )
+
+    thread = threading.Thread(target=machine)
+    thread.start()
+    done = account.run("upload", csv(ROWS), "--wait", "--timeout", "60")
+    thread.join()
+    assert done.returncode == 1
+    assert said in done.stdout

@@ -326,7 +326,7 @@ def test_an_older_model_that_somebody_approves_serves_and_stays(deployed, end, s
     assert set(sagemaker.models) == {"ogiri-a-3", "ogiri-a-2"}
 
 
-def test_a_model_that_must_be_approved_serves_when_it_is(deployed, end, sagemaker, monkeypatch):
+def test_a_model_that_must_be_approved_serves_when_it_is(deployed, end, sagemaker, told, monkeypatch):
     monkeypatch.setenv("MODEL_PACKAGE_GROUP", "ogiri-models")
     monkeypatch.setenv("MODEL_APPROVAL", "PendingManualApproval")
     figures = {"exported_nats_per_character": 3.2}
@@ -336,6 +336,9 @@ def test_a_model_that_must_be_approved_serves_when_it_is(deployed, end, sagemake
     assert package["ModelApprovalStatus"] == "PendingManualApproval"
     assert package["CustomerMetadataProperties"] == {"training_job": "ogiri-a-1", "exported_nats_per_character": "3.2"}
     assert not sagemaker.endpoints
+    (message,) = told()
+    assert message["Subject"] == "ogiri: ogiri-a-1 awaits approval"
+    assert "once somebody has approved it in the model package group ogiri-models" in message["Message"]
     assert end(approval(package, "Rejected"))["action"] == "ignored"
     assert end(approval(package, group="others"))["action"] == "ignored"
     assert not sagemaker.endpoints

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 JOB_EVENT = "SageMaker Training Job State Change"
 PACKAGE_EVENT = "SageMaker Model Package State Change"
 TOLD_TAG = "told"  # of a job that somebody was told about, so that the same event tells nobody twice
+AWAITS_APPROVAL = "registered"
 MAX_SUBJECT = 100  # characters, of SNS
 
 
@@ -92,7 +93,12 @@ class Deployment:
         if not verdict.passed:
             return self._tell(job, "refused", f"the model of {name} does not serve: {verdict.reason}")
         if self.settings.model_approval != "Approved":
-            return Outcome("registered", "somebody must approve it", name)
+            return self._tell(
+                job,
+                AWAITS_APPROVAL,
+                f"the model of {name} serves once somebody has approved it in the model package group "
+                f"{self.settings.model_package_group}",
+            )
         return self._deploy(job, verdict.reason)
 
     def _approved(self, detail: Mapping[str, Any]) -> Outcome:
@@ -143,7 +149,8 @@ class Deployment:
     def _tell(self, job: FinishedJob, action: str, message: str) -> Outcome:
         if TOLD_TAG in job.tags:
             return Outcome(action, f"told before: {message}", job.name)
-        subject = f"{self.settings.project}: {job.name} {action if action == 'refused' else job.status.lower()}"
+        became = {"refused": "refused", AWAITS_APPROVAL: "awaits approval"}.get(action, job.status.lower())
+        subject = f"{self.settings.project}: {job.name} {became}"
         self.sns.publish(TopicArn=self.settings.topic_arn, Subject=subject[:MAX_SUBJECT], Message=message)
         self.sagemaker.add_tags(ResourceArn=job.arn, Tags=[{"Key": TOLD_TAG, "Value": action}])
         return Outcome(action, message, job.name)
