@@ -16,7 +16,7 @@ from ogiri.captioning.model.tokenizer import Tokenizer
 from ogiri.captioning.serving import slab
 from ogiri.captioning.serving.captioner import Captioner, Writing
 from ogiri.captioning.serving.decoding import Decoding
-from ogiri.captioning.serving.engine import Engine, open_session
+from ogiri.captioning.serving.engine import SMALL_ROWS, Engine, open_session
 from ogiri.captioning.serving.parameters import Parameters
 from ogiri.captioning.training.export import export_decoder, quantize_decoder
 from ogiri.captioning.training.publish import state_entries
@@ -87,8 +87,14 @@ def alone(captioner: Captioner, make: Callable[[], Writing]) -> list[tuple[int, 
     return lines(writing)
 
 
-def assert_alike_alone_and_together(captioner: Captioner, maps: np.ndarray) -> None:
-    """Forty requests of all kinds that come at different steps get the lines that each gets alone."""
+def assert_alike_alone_and_together(captioner: Captioner, maps: np.ndarray, rows: int = 20) -> None:
+    """Forty requests of all kinds that come at different steps get the lines that each gets alone.
+
+    Args:
+        captioner: that writes them.
+        maps: of their pictures.
+        rows: more than so many are stepped together at times.
+    """
     makers = requests(captioner, maps, 40)
     expected = [alone(captioner, make) for make in makers]
     rng, decoding, writings = random.Random(1), captioner.decoding(), []
@@ -100,13 +106,28 @@ def assert_alike_alone_and_together(captioner: Captioner, maps: np.ndarray) -> N
             assert all(ended.error is None for ended in decoding.step())
         most = max(most, decoding.rows)
     finish(decoding)
-    assert most > 20
+    assert most > rows
     assert [lines(writing) for writing in writings] == expected
     assert decoding.rows == 0
 
 
-def test_lines_are_what_they_are_alone_whatever_comes_and_goes(any_captioner: Captioner, maps: np.ndarray):
+def test_lines_are_what_they_are_alone_whatever_comes_and_goes(
+    any_captioner: Captioner, maps: np.ndarray, monkeypatch: pytest.MonkeyPatch
+):
+    assert_alike_alone_and_together(any_captioner, maps, rows=SMALL_ROWS)
+    monkeypatch.setattr(any_captioner.engine, "plenty", slab.MAX_ROWS)
     assert_alike_alone_and_together(any_captioner, maps)
+
+
+def test_no_line_joins_those_that_are_plenty(any_captioner: Captioner, maps: np.ndarray):
+    decoding = any_captioner.decoding()
+    for seed in range(3 * SMALL_ROWS):
+        decoding.add(any_captioner.writing(maps[:1], any_captioner.conditions([], ""), Parameters(seed=seed)))
+    most = 0
+    while decoding.tasks:
+        decoding.step()
+        most = max(most, decoding.rows)
+    assert most == SMALL_ROWS
 
 
 def test_a_task_that_is_dropped_leaves_its_rows_to_others(any_captioner: Captioner, maps: np.ndarray):

@@ -138,7 +138,7 @@ class Decoding:
         while self._waiting:
             task, start = self._waiting[0]
             taken = sum(one.stepped.width for one in self._running)
-            if taken and taken + start.stepped.width > self._slab.capacity:
+            if taken >= self._slab.plenty or (taken and taken + start.stepped.width > self._slab.capacity):
                 break  # in the order in which they came: none is overtaken for ever
             self._waiting.popleft()
             first = self._slab.rows

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import onnxruntime
 
 from ogiri.captioning.model.conditioning import Conditions
-from ogiri.captioning.serving.slab import Slab
+from ogiri.captioning.serving.slab import MAX_ROWS, Slab
 from ogiri.captioning.serving.state import PAST, Array, State, StateEntry
 from ogiri.machine import available_processors, resident_bytes, return_freed_memory
 
@@ -31,12 +31,21 @@ SPIN_MICROSECONDS = 200
 a step of GPT-2 medium takes 17 ms instead of 21. Threads that spin for as long as they like take the processor from a
 neighbour, and suffer from one: 11.7 → 58 ms a step."""
 
+SMALL_ROWS = 8
+"""Lines of a small decoder that are stepped together. What its weights cost is shared among so many; more would make
+each step longer, and so the longest lines late, for no line a second more: with 16 callers of an LSTM 8 rows and 16
+write as many lines, and the slowest of a hundred takes 440 instead of 560 ms (benchmarks/serving/RESULTS.md)."""
+
 _ERRORS_ONLY = 3
 _ort: Any = onnxruntime  # without type hints, and mypy sees none of what it re-exports
 
 
 class Engine:
-    """Runs the graphs. Without an encoder it takes maps that were made before, as training does."""
+    """Runs the graphs. Without an encoder it takes maps that were made before, as training does.
+
+    Attributes:
+        plenty: lines that are worth stepping together, see `interface.LineRows`.
+    """
 
     def __init__(
         self, decoder: Path, state: Sequence[StateEntry], encoder: Path | None = None, threads: int | None = None
@@ -59,6 +68,7 @@ class Engine:
         with ThreadPoolExecutor(1, "load") as pool:  # each is read and laid out by one thread
             beside = None if encoder is None else pool.submit(open_session, encoder, encoder_threads)
             self._decoder = open_session(decoder, threads or _threads(decoder), keep_memory=False)
+        self.plenty = SMALL_ROWS if _is_small(decoder) else MAX_ROWS
         self._encoder = None if beside is None else beside.result()
         self._encoding = threading.BoundedSemaphore(max(1, available_processors() // encoder_threads))
         return_freed_memory()
@@ -135,7 +145,7 @@ class Engine:
             tokens: of a line.
             known: labels and pieces of text of a prefix at most; the cells of a picture come on top.
         """
-        return Slab(self._decoder, self._entries, self.channels, self.vocabulary, tokens, known)
+        return Slab(self._decoder, self._entries, self.channels, self.vocabulary, tokens, known, self.plenty)
 
     def _run(self, tokens: npt.NDArray[np.int64], known: dict[str, Any], state: State) -> tuple[Floats, State]:
         logits, *arrays = self._decoder.run(self._outputs, {"tokens": tokens.reshape(-1, 1), **known, **state})
@@ -166,8 +176,11 @@ def graph_bytes(graph: Path) -> int:
 
 
 def _threads(graph: Path | None) -> int:
-    small = graph is not None and graph.is_file() and graph_bytes(graph) < SMALL_BYTES
-    return 1 if small else available_processors()
+    return 1 if graph is not None and _is_small(graph) else available_processors()
+
+
+def _is_small(graph: Path) -> bool:
+    return graph.is_file() and graph_bytes(graph) < SMALL_BYTES
 
 
 def open_session(graph: Path | bytes, threads: int, *, keep_memory: bool = True) -> Any:

@@ -20,10 +20,12 @@ class LineRows(Protocol):
     Attributes:
         rows: lines that are there, in the rows 0 to `rows`.
         capacity: how many there may be.
+        plenty: how many are worth stepping together: with more, a step takes longer in proportion.
     """
 
     rows: int
     capacity: int
+    plenty: int
 
     def prefill(self, row: int, known: Mapping[str, Array], bos: int) -> Floats:
         """Begin a line; returns (1, vocabulary) logits."""

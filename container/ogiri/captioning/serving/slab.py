@@ -34,7 +34,14 @@ class Slab:
     """The state of up to `capacity` lines, and the step that takes them all one token further."""
 
     def __init__(
-        self, session: Any, entries: Sequence[StateEntry], channels: int, vocabulary: int, tokens: int, known: int = 0
+        self,
+        session: Any,
+        entries: Sequence[StateEntry],
+        channels: int,
+        vocabulary: int,
+        tokens: int,
+        known: int = 0,
+        plenty: int = MAX_ROWS,
     ) -> None:
         """Nothing is allocated before the first line.
 
@@ -46,7 +53,9 @@ class Slab:
             tokens: of a line, so that caches need not grow while lines are written.
             known: labels and pieces of text of the longest prefix, to which all are filled up: else a row could depend,
                 in its last bits, on how long the prefixes beside it are.
+            plenty: see `interface.LineRows`.
         """
+        self.plenty = plenty
         self._session, self._entries, self._channels, self._tokens = session, tuple(entries), channels, tokens
         self._vocabulary, self._known = vocabulary, known
         self.rows = 0

@@ -81,7 +81,7 @@ class TorchSlab:
         """Args: slots: of a prefix at most. tokens: of a line at most, the end token counted."""
         self._decoder, self._device, self._dtype = decoder, device, dtype
         self._slots, self._tokens = slots, tokens
-        self.rows, self.capacity = 0, ROWS
+        self.rows, self.capacity, self.plenty = 0, ROWS, ROWS
         self._state: State = {}
         self._graph: torch.cuda.CUDAGraph | None = None
         self._positions = np.zeros(ROWS, np.int64)  # of the next token of each row
