@@ -31,10 +31,11 @@ SPIN_MICROSECONDS = 200
 a step of GPT-2 medium takes 17 ms instead of 21. Threads that spin for as long as they like take the processor from a
 neighbour, and suffer from one: 11.7 → 58 ms a step."""
 
-SMALL_ROWS = 8
-"""Lines of a small decoder that are stepped together. What its weights cost is shared among so many; more would make
-each step longer, and so the longest lines late, for no line a second more: with 16 callers of an LSTM 8 rows and 16
-write as many lines, and the slowest of a hundred takes 440 instead of 560 ms (benchmarks/serving/RESULTS.md)."""
+SMALL_ROWS = 12
+"""Lines of a small decoder that are stepped together, the others wait for a place. Up to here each more makes a step
+cheaper a line; beyond, it makes the step as much longer, and so long lines late. Means of three turns of an LSTM, lines
+a second and the slowest of a hundred in ms, at 16 callers: with 8 rows 50 and 631, 12: 59 and 632, 16: 56 and 717; at
+64 callers with 12 rows 49 and 1,742, 16: 57 and 1,582, 64: 57 and 2,707, on a machine that varies by a fifth."""
 
 _ERRORS_ONLY = 3
 _ort: Any = onnxruntime  # without type hints, and mypy sees none of what it re-exports
