@@ -72,6 +72,8 @@ class Engine:
         self.plenty = SMALL_ROWS if _is_small(decoder) else MAX_ROWS
         self._encoder = None if beside is None else beside.result()
         self._encoding = threading.BoundedSemaphore(max(1, available_processors() // encoder_threads))
+        self._giving_back = _ort.RunOptions()
+        self._giving_back.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         return_freed_memory()
         file_bytes = sum(graph_bytes(path) for path in (decoder, encoder) if path is not None)
         self._memory_bytes = min(max(resident_bytes() - resident, file_bytes), 3 * file_bytes)
@@ -87,12 +89,21 @@ class Engine:
         """Whether the state gets longer with every step."""
         return any(entry.grows for entry in self._entries)
 
-    def encode(self, pictures: npt.NDArray[np.uint8]) -> Floats:
-        """Feature maps of pictures: (batch, size, size, 3) RGB → (batch, cells, channels)."""
+    def encode(self, pictures: npt.NDArray[np.uint8], *, keep_memory: bool = True) -> Floats:
+        """Feature maps of pictures.
+
+        Args:
+            pictures: (batch, size, size, 3) RGB.
+            keep_memory: what this run took waits for the next.
+
+        Returns:
+            (batch, cells, channels).
+        """
         if self._encoder is None:
             raise RuntimeError("this engine was loaded without an encoder: give it maps")
         with self._encoding:  # more at a time only take the processors from each other, and from the decoder
-            maps: Floats = self._encoder.run(["map"], {"picture": pictures})[0]
+            options = None if keep_memory else self._giving_back
+            maps: Floats = self._encoder.run(["map"], {"picture": pictures}, options)[0]
         return maps
 
     def prefill(self, maps: npt.NDArray[Any] | None, conditions: Conditions, bos: int) -> tuple[Floats, State]:

@@ -58,7 +58,7 @@ class CaptionEngine(Protocol):
     def grows(self) -> bool:
         """Whether the state gets longer with every step."""
 
-    def encode(self, pictures: npt.NDArray[np.uint8]) -> Floats:
+    def encode(self, pictures: npt.NDArray[np.uint8], *, keep_memory: bool = True) -> Floats:
         """Feature maps of pictures: (batch, size, size, 3) RGB → (batch, cells, channels)."""
 
     def known(self, maps: npt.NDArray[Any] | None, conditions: Conditions) -> dict[str, Array]:

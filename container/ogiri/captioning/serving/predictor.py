@@ -130,9 +130,14 @@ class CaptionPredictor:
 
     def submit(self, request: CaptionRequest, deadline: Deadline, cancelled: Callable[[], bool]) -> Answering:
         """See `Predictor.submit`. The picture is encoded before this returns; another thread writes its lines."""
+        return self._submitted(request, deadline, cancelled)
+
+    def _submitted(
+        self, request: CaptionRequest, deadline: Deadline, cancelled: Callable[[], bool], *, keep_memory: bool = True
+    ) -> Answering:
         captioner = self._opened()
         _check(deadline)
-        maps = captioner.engine.encode(request.rgb[None])
+        maps = captioner.engine.encode(request.rgb[None], keep_memory=keep_memory)
         conditions = captioner.conditions(request.labels, request.detected_text)
         ticket = Ticket(captioner.writing(maps, conditions, request.parameters), request.parameters.stream)
         try:
@@ -146,7 +151,7 @@ class CaptionPredictor:
         size = self._settings.size
         grey = np.full((size, size, 3), 128, np.uint8)
         request = CaptionRequest(grey, (), "", Parameters(seed=0, max_length=WARM_UP_CHARACTERS))
-        for _ in self.submit(request, Deadline.after(WARM_UP_SECONDS), lambda: False):
+        for _ in self._submitted(request, Deadline.after(WARM_UP_SECONDS), lambda: False, keep_memory=False):
             pass
         self._batcher.rest()
 

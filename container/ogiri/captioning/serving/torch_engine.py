@@ -67,7 +67,12 @@ class TorchEngine:
             _place_encoder(encoder, device, self._dtype)
         self._memory_bytes = sum(_bytes(part) for part in (decoder, encoder) if isinstance(part, nn.Module))
 
-    def encode(self, pictures: npt.NDArray[np.uint8]) -> Floats:
+    def encode(
+        self,
+        pictures: npt.NDArray[np.uint8],
+        *,
+        keep_memory: bool = True,  # noqa: ARG002  torch keeps a GPU's memory
+    ) -> Floats:
         """See `Engine.encode`."""
         if self._encoder is None:
             raise RuntimeError("this engine was loaded without an encoder: give it maps")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
@@ -77,7 +78,7 @@ class ApplicationServer(BaseApplication):
             "limit_request_field_size": 0,
             "limit_request_fields": 1000,
             "secure_scheme_headers": {},
-            "pre_fork": self._forget_warm_up,
+            "pre_fork": self._before_worker,
             "post_worker_init": self._start_work,
             "worker_exit": self._end_work,
             "child_exit": self._give_up_unless_warmed_up,
@@ -89,8 +90,10 @@ class ApplicationServer(BaseApplication):
         """The WSGI application, made before the worker is forked: it starts no thread and loads no model."""
         return create_app(self._settings, self._models or self._host, self._metrics)
 
-    def _forget_warm_up(self, _arbiter: Arbiter, _worker: Worker) -> None:
+    def _before_worker(self, _arbiter: Arbiter, _worker: Worker) -> None:
         self._warmed_up.unlink(missing_ok=True)
+        gc.collect()
+        gc.freeze()  # what is imported stays shared with the worker, whose collections would write to it: 12 MB
 
     def _start_work(self, _worker: Worker) -> None:
         if self._metrics:
