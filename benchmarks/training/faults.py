@@ -4,7 +4,7 @@
 
 Every fault happens to a small real job. The columns: how it ended, the seconds from the fault to its end, what lies in
 model/ then, and what is read first: the first line of output/failure, or a line of the log. Full disks need the right
-to mount. The exit code is 1 where a job ended in another way than it must.
+to mount, and a clock that jumps needs libfaketime. The exit code is 1 where a job ended in another way than it must.
 """
 
 from __future__ import annotations
@@ -218,6 +218,30 @@ def out_of_memory(folder: Path) -> Row:
     return row | {"wrong": row["wrong"] or ("" if "out of memory" in row["seen"] else "not named")}
 
 
+def clock_jumps(folder: Path) -> Row:
+    """The clock goes a day back in the first epoch, and two days forward in the second."""
+    short = {"epochs": "3", "scst_epochs": "0"}
+    calm = Job(folder / "calm", short)
+    calm.lay_out()
+    calm.run()
+    (library,) = Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")  # apt-get install libfaketime
+    clock = folder / "clock"
+    clock.write_text("+0")
+    faked = {"FAKETIME_TIMESTAMP_FILE": str(clock), "FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+    job = Job(folder / "ml", short, {"LD_PRELOAD": str(library), **faked}, checkpoint_seconds=0)
+    job.lay_out()
+    process = job.start()
+    job.wait(process, lambda: in_first_epoch(job))
+    clock.write_text("-1d")
+    job.wait(process, lambda: job.stands().get("epoch", 0) >= 1)
+    clock.write_text("+1d")
+    row = ended(job, process, time.monotonic(), code=0, said="report: ")
+    days = {line[:10] for line in job.log().splitlines() if line[:2] == "20"}
+    same = job.left() == calm.left() and job.history() == calm.history()
+    row["seen"] = f"{len(days)} days in the log; weights and history {'as' if same else 'not as'} without a jump"
+    return row | {"wrong": row["wrong"] or ("" if same and len(days) == 3 else "not the same, or no jump")}
+
+
 def table(trouble: Trouble, code: int) -> Callable[[Path], Row]:
     """The job reads a table that misbehaves."""
 
@@ -295,6 +319,7 @@ FAULTS: Mapping[str, Callable[[Path], Row]] = {
     "two jobs, one checkpoint folder": two_jobs,
     "out of memory": out_of_memory,
     "killed, and restarted": killed,
+    "the clock jumps": clock_jumps,
     "DynamoDB throttles": table(Trouble({"throttle": 0.3}), 0),
     "DynamoDB is lost": table(Trouble(lost_after=2), 1),
 }

@@ -369,3 +369,27 @@ def test_a_process_that_has_stopped_is_not_awaited_for_ever(
     monkeypatch.setattr(features, "STALLED_SECONDS", 0.1)
     with pytest.raises(TimeoutError, match="shard 0 of 2 of maps is missing, and the other 1 processes have written"):
         make(folder, out, counted, share=Share(1, 2))
+
+
+@pytest.mark.usefixtures("two_shards")
+def test_a_process_whose_clock_goes_backwards_is_awaited(
+    folder: Path, out: Path, counted: Counted, monkeypatch: pytest.MonkeyPatch
+):
+    make(folder, out, counted)
+    first = shard(out, 0).rename(out.parent / "kept")
+    part = out.parent / f"{out.name}.00000.part"
+    monkeypatch.setattr(features, "STALLED_SECONDS", 0.5)
+    monkeypatch.setattr(features, "POLL_SECONDS", 0.02)
+
+    def write_slowly() -> None:
+        for hours in range(20):
+            part.write_bytes(b"x" * hours)
+            os.utime(part, (1e9 - 3600 * hours,) * 2)
+            time.sleep(0.05)
+        first.rename(shard(out, 0))
+
+    thread = threading.Thread(target=write_slowly)
+    thread.start()
+    make(folder, out, counted, share=Share(1, 2))
+    thread.join()
+    assert counted.pictures == COUNT

@@ -221,7 +221,7 @@ class _Making:
                     log.info("%d of %d pictures, %.0f a second", done, total, done / (now - began))
 
     def _wait(self, found: dict[int, Described]) -> None:
-        last, heard = 0.0, time.monotonic()
+        seen, heard = self._written(), time.monotonic()
         while True:
             missing = [number for number in range(len(self.shards)) if number not in found]
             found |= {number: described for number in missing if (described := self.shards.read(number))}
@@ -229,8 +229,8 @@ class _Making:
                 return
             if self.maker.stopping():
                 raise Interrupted
-            if (newest := self._newest()) > last:
-                last, heard = newest, time.monotonic()
+            if (written := self._written()) != seen:
+                seen, heard = written, time.monotonic()
             elif time.monotonic() - heard > STALLED_SECONDS:
                 raise TimeoutError(
                     f"shard {missing[0]} of {len(self.shards)} of {self.shards.out.name} is missing, and the other "
@@ -238,15 +238,16 @@ class _Making:
                 )
             time.sleep(POLL_SECONDS)
 
-    def _newest(self) -> float:
-        """When anything was last written, whole or not."""
-        times = [0.0]
+    def _written(self) -> set[tuple[str, int, int]]:
+        """Name, size and time of all files, whole or not: that they differ is no matter of a clock, which may jump."""
+        found = set()
         for path in self.shards.out.parent.glob(f"{self.shards.out.name}.*"):
             try:
-                times.append(path.stat().st_mtime)
+                stat = path.stat()
             except FileNotFoundError:  # got its name just now
                 continue
-        return max(times)
+            found.add((path.name, stat.st_size, stat.st_mtime_ns))
+        return found
 
     def _arrays(self, described: list[Described]) -> PictureArrays:
         keys = self.shards.keys
