@@ -12,6 +12,7 @@ WIDTH, HEIGHT = 340, 240
 LEFT, RIGHT, TOP, BOTTOM = 52, 12, 40, 38
 STROKES = ("", "6 4", "2 3")  # lines differ by dashes, not by colour
 TICKS = 4
+CHARACTER = 6  # the width of one, about
 _STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 
@@ -84,17 +85,20 @@ def _panel(panel: Panel) -> str:
         parts.append(f'<path d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}" stroke="#ddd"/>')
         parts.append(_text(LEFT - 5, y + 4, f"{tick * step:g}", "end"))
     for x in xs:
-        parts.append(_text(place(x, 0)[0], HEIGHT - BOTTOM + 15, f"{x:g}", "middle"))
+        anchor = "end" if x == xs[-1] and len(xs) > 1 else "middle"  # so that none leaves the panel
+        parts.append(_text(place(x, 0)[0], HEIGHT - BOTTOM + 15, f"{x:,g}", anchor))
     parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6, panel.x_title, "middle"))
+    legend = LEFT
     for index, (name, line) in enumerate(panel.lines.items()):
         stroke = STROKES[index % len(STROKES)]
         path = "L".join("{:.1f} {:.1f}".format(*place(*point)) for point in line)
         parts.append(f'<path d="M{path}" stroke-width="1.5" stroke-dasharray="{stroke}"/>')
         parts += ['<circle cx="{:.1f}" cy="{:.1f}" r="2.5" fill="#222"/>'.format(*place(*point)) for point in line]
         parts.append(
-            f'<path d="M{LEFT + 110 * index} 26h22" stroke-width="1.5" stroke-dasharray="{stroke}"/>'
-            + _text(LEFT + 110 * index + 27, 30, name, "start")
+            f'<path d="M{legend} 26h22" stroke-width="1.5" stroke-dasharray="{stroke}"/>'
+            + _text(legend + 27, 30, name, "start")
         )
+        legend += 42 + CHARACTER * len(name)
     if panel.bend is not None:
         x, _ = place(panel.bend, 0)
         parts.append(f'<path d="M{x:.1f} {TOP}V{HEIGHT - BOTTOM}" stroke="#c00" stroke-dasharray="3 3"/>')
