@@ -27,7 +27,8 @@ tune: setup ## tries hyperparameters on the demo's data: make tune [TRIALS=8 MET
 	@python -m local.tune $(DEMO_OPTIONS) $(if $(TRIALS),--trials "$$TRIALS") $(if $(METRIC),--metric "$$METRIC") \
 		$(foreach name,$(PARAMETERS),--parameter '$(name)')
 
-test: setup tools lint ## lint, then every test
+test: setup ## lint, then every test
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target tools lint
 	pytest
 
 tools: setup ## linters of the template, SAM and AWS's Lambda runtime, which only tests use, in build/tools
