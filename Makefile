@@ -28,7 +28,7 @@ tune: setup ## tries hyperparameters on the demo's data: make tune [TRIALS=8 MET
 		$(foreach name,$(PARAMETERS),--parameter '$(name)')
 
 test: setup ## lint, then every test
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target tools lint
+	@$(MAKE) --no-print-directory --jobs=2 tools lint
 	pytest
 
 tools: setup ## linters of the template, SAM and AWS's Lambda runtime, which only tests use, in build/tools

@@ -220,11 +220,13 @@ def out_of_memory(folder: Path) -> Row:
 
 def clock_jumps(folder: Path) -> Row:
     """The clock goes a day back in the first epoch, and two days forward in the second."""
+    library = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
+    if library is None:
+        return {"seen": "not run: libfaketime is missing (apt-get install libfaketime)", "wrong": ""}
     short = {"epochs": "3", "scst_epochs": "0"}
     calm = Job(folder / "calm", short)
     calm.lay_out()
     calm.run()
-    (library,) = Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")  # apt-get install libfaketime
     clock = folder / "clock"
     clock.write_text("+0")
     faked = {"FAKETIME_TIMESTAMP_FILE": str(clock), "FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}

@@ -165,9 +165,9 @@ class Encoder(nn.Module):
         if stages > len(names):
             known = ", ".join(names)
             raise UserError(f"finetune_stages is {stages}: the encoder {self.name} has {len(names)}: {known}")
-        kept = names[len(names) - stages :]
+        kept, depth = names[len(names) - stages :], self._depth()
         for name, parameter in self.trunk.named_parameters():
-            parameter.requires_grad_(_stage(name, self._depth()) in kept)
+            parameter.requires_grad_(_stage(name, depth) in kept)
         self.eval()
         example = torch.zeros(1, self.size, self.size, 3, dtype=torch.uint8, device=self.mean.device)
         self.cut = find_cut(self.trunk, kept, self.normalised(example))
