@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+SHOWN_BYTES = 80  # of an answer that is something else
+
 
 class AnswerError(Exception):
     """Why a picture got no lines."""
@@ -42,6 +44,20 @@ class Answer:
 def request(picture: bytes, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """The JSON request of a picture."""
     return {"image": base64.b64encode(picture).decode(), "parameters": dict(parameters)}
+
+
+def read_answer(body: bytes) -> Answer:
+    """The lines in the body of an answer.
+
+    Raises:
+        AnswerError: it has none.
+    """
+    try:
+        value = json.loads(body)
+    except ValueError:
+        shown = body[:SHOWN_BYTES].decode("utf-8", errors="replace")
+        raise AnswerError(f"the answer is no JSON, it begins with {shown!r}: is it a caption model?") from None
+    return answer_from(value)
 
 
 def answer_from(value: object) -> Answer:

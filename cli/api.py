@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import re
 import time
@@ -15,7 +16,7 @@ import boto3
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 
-from cli.answer import Answer, AnswerError, answer_from, message
+from cli.answer import Answer, AnswerError, message, read_answer
 from cli.errors import CommandError
 
 POLL_SECONDS = 2.0
@@ -51,27 +52,27 @@ class Api:
         query = urlencode({name: json.dumps(value, ensure_ascii=False) for name, value in parameters.items()})
         deadline = time.monotonic() + self.timeout
         url = f"{base}/captions" + (f"?{query}" if query else "")
-        status, headers, value = self._call("POST", url, picture)
+        status, headers, answer = self._call("POST", url, picture)
         place = urljoin(f"{base}/", str(headers.get("Location", "")).lstrip("/"))
         while status == 202:
             if time.monotonic() > deadline:
                 raise AnswerError(f"no answer within {self.timeout:g} s; it will be at {place}")
             time.sleep(POLL_SECONDS)
-            status, _, value = self._call("GET", place, None)
-        return answer_from(value)
+            status, _, answer = self._call("GET", place, None)
+        return read_answer(answer)
 
-    def _call(self, method: str, url: str, body: bytes | None) -> tuple[int, Any, Any]:
+    def _call(self, method: str, url: str, body: bytes | None) -> tuple[int, Any, bytes]:
         kind = {} if body is None else {"Content-Type": _media_type(body)}
         headers = self._authorised(method, url, body, kind)
         request = urllib.request.Request(url, body, headers, method=method)  # noqa: S310  checked above
         try:
             with urllib.request.urlopen(request, timeout=self.timeout) as answer:  # noqa: S310
-                return answer.status, answer.headers, json.loads(answer.read())
+                return answer.status, answer.headers, answer.read()
         except urllib.error.HTTPError as error:
             with error:
                 text = error.read().decode("utf-8", errors="replace")
             raise AnswerError(f"the API answered {error.code}: {message(text)}") from error
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             raise AnswerError(f"{url} did not answer: {error}") from error
 
     def _authorised(self, method: str, url: str, body: bytes | None, headers: dict[str, str]) -> dict[str, str]:

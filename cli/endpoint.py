@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, HTTPClientError
 
-from cli.answer import Answer, AnswerError, answer_from, message, request
+from cli.answer import Answer, AnswerError, message, read_answer, request
 
 if TYPE_CHECKING:
     from mypy_boto3_sagemaker_runtime import SageMakerRuntimeClient
@@ -30,7 +30,7 @@ class Endpoint:
     timeout: float
 
     def ask(self, picture: bytes, parameters: dict[str, Any]) -> Answer:
-        """The lines of a picture; raises AnswerError where the endpoint refuses it."""
+        """The lines of a picture; raises AnswerError where it gets none from the endpoint."""
         try:
             answer = self._client.invoke_endpoint(
                 EndpointName=self.name,
@@ -44,7 +44,9 @@ class Endpoint:
             if told is None:
                 raise AnswerError(f"endpoint {self.name}: {detail.get('Code')} ({detail.get('Message')})") from error
             raise AnswerError(f"endpoint {self.name}: {message(str(told))}") from error
-        return answer_from(json.loads(answer["Body"].read()))
+        except HTTPClientError as error:  # others may be answered
+            raise AnswerError(f"endpoint {self.name} did not answer: {error}") from error
+        return read_answer(answer["Body"].read())
 
     @cached_property
     def _client(self) -> SageMakerRuntimeClient:

@@ -123,6 +123,9 @@ class Way:
             _say("state machine", f"{described['status']}: {reason or 'see its history in the console'}")
             return None
         answer = json.loads(described["output"])
+        if "taken_by" in answer:
+            _say("state machine", f"the event came twice: execution {answer['taken_by']} has it")
+            return self._executed(states, f"{execution.rpartition(':')[0]}:{answer['taken_by']}")
         _say("state machine", "SUCCEEDED")
         return str(answer["training_job"])
 

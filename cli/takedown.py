@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from boto3.dynamodb.conditions import Attr, Key
 from botocore.exceptions import BotoCoreError, ClientError
+from tqdm import tqdm
 
 from cli.errors import CommandError
 from cli.results import items
@@ -274,5 +276,7 @@ def _numbered(numbers: Sequence[int]) -> str:
 
 
 def _keys(stores: Stores, prefix: str) -> Iterator[str]:
+    """Keys below a prefix; on a terminal it is shown how many have been read."""
     pages = stores.s3.get_paginator("list_objects_v2").paginate(Bucket=stores.bucket, Prefix=prefix)
-    return (entry["Key"] for page in pages for entry in page.get("Contents", ()))
+    keys = (entry["Key"] for page in pages for entry in page.get("Contents", ()))
+    return iter(tqdm(keys, f"s3://{stores.bucket}/{prefix}", unit="file", leave=False, disable=not sys.stderr.isatty()))

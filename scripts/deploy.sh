@@ -5,10 +5,11 @@ cd "$(dirname "$0")/.."
 
 usage() {
     cat <<'TEXT'
-usage: scripts/deploy.sh --image URI [--project NAME] [--encoder FILE | --no-encoder] [--language-model FOLDER]
-                         [--yes] [PARAMETER=VALUE …]
+usage: scripts/deploy.sh --image URI [--serving-image URI] [--project NAME] [--encoder FILE | --no-encoder]
+                         [--language-model FOLDER] [--yes] [PARAMETER=VALUE …]
 
   --image            the image in ECR, as build_and_push.sh prints it
+  --serving-image    a smaller one for endpoints, built with REQUIREMENTS=serving (the same, or the one before)
   --project          names start with it (ogiri)
   --encoder          weights as torchvision saves them, resnet50.safetensors or resnet50-11ad3fa6.pth; asked for when
                      not given
@@ -27,12 +28,12 @@ stop() {
     exit 1
 }
 
-project=ogiri image='' encoder=ask language_model='' confirm=--confirm-changeset
+project=ogiri image='' serving_image='' encoder=ask language_model='' confirm=--confirm-changeset
 parameters=()
 while [ $# -gt 0 ]; do
     case $1 in
         --help) usage && exit 0 ;;
-        --image | --project | --encoder | --language-model)
+        --image | --serving-image | --project | --encoder | --language-model)
             [ $# -ge 2 ] || { echo "deploy: $1 needs a value" >&2 && exit 2; }
             name=${1#--}
             printf -v "${name//-/_}" %s "$2"
@@ -89,10 +90,15 @@ model=''
 hyperparameters=$(python3 scripts/first_job.py --hyperparameters "${hyperparameters:-{\}}" --encoder "$network" \
     --language-model "$model" ${others[@]+"${others[@]}"})
 
-repository=${image#*/}
-repository=${repository%%[:@]*}
-parameters=("Project=$project" "ImageUri=$image" "ImageRepository=$repository" ${parameters[@]+"${parameters[@]}"}
-    "TrainingHyperparameters=$hyperparameters")
+repository() { # of an image's URI
+    local name=${1#*/}
+    printf %s "${name%%[:@]*}"
+}
+parameters=("Project=$project" "ImageUri=$image" "ImageRepository=$(repository "$image")"
+    ${parameters[@]+"${parameters[@]}"} "TrainingHyperparameters=$hyperparameters")
+if [ -n "$serving_image" ]; then
+    parameters+=("ServingImageUri=$serving_image" "ServingImageRepository=$(repository "$serving_image")")
+fi
 if [ -n "$encoder$language_model" ]; then
     parameters+=(Pretrained=true)
 fi

@@ -120,7 +120,7 @@ def _played(scene: Scene, room: str, fault: Fault) -> dict[str, Any]:
         outside.begin(scene.url, throttle=fault.throttle)
         start = time.perf_counter()
         with _killing(scene, ingest, fault.kills) as killed, ThreadPoolExecutor(fault.deliveries) as pool:
-            event = {"bucket": room, "key": upload.KEY}
+            event = {"bucket": room, "key": upload.KEY, "version": "1"}
             names = [f"delivery-{number}" for number in range(fault.deliveries)]
             executions: list[Execution] = list(
                 pool.map(lambda name: state_machine.run(prepare, ingest, s3, event, name, scene.over), names)
@@ -134,7 +134,7 @@ def _played(scene: Scene, room: str, fault: Fault) -> dict[str, Any]:
         "tried again": sum(execution.retries for execution in executions),
         "calls": counted["calls"],
         "refused": sum(counted.get(f"{service} throttled", 0) for service in BOTH),
-        "failed": sum(execution.report["failed"] for execution in executions),
+        "failed": sum(execution.report.get("failed", 0) for execution in executions),
         "analysed again": counted["again"],
     }
 

@@ -131,7 +131,10 @@ class Functions:
 
 @dataclass(frozen=True)
 class Execution:
-    """What became of an upload: the batches' reports added up, and how often one was tried again after an error."""
+    """What became of an upload: the batches' reports added up, and how often one was tried again after an error.
+
+    Where another execution has it, nothing did.
+    """
 
     prepared: Event
     report: Mapping[str, int]
@@ -145,6 +148,8 @@ def run(prepare: Functions, ingest: Functions, s3: Any, upload: Event, name: str
         FunctionError: a function failed for good.
     """
     prepared = prepare.call({"execution": name, "upload": upload})
+    if "taken_by" in prepared:
+        return Execution(prepared, {}, 0)
     items = json.loads(s3.get_object(Bucket=prepared["bucket"], Key=prepared["key"])["Body"].read())
     events = [{"Items": batch, "BatchInput": {"execution": name}} for batch in over.batches(items)]
     with ThreadPoolExecutor(over.concurrency) as pool:

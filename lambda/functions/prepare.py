@@ -1,4 +1,4 @@
-"""State machine → `prepare`: an uploaded CSV becomes items, one a picture."""
+"""State machine → `prepare`: an uploaded CSV becomes items, one a picture, for one execution."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import boto3
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from ogiri_aws.claims import Taken, claim
 from ogiri_aws.prepare import prepare
 from ogiri_aws.settings import PrepareSettings
 from ogiri_aws.uploads import upload_from
@@ -23,6 +24,11 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     upload = upload_from(event.get("upload", event))
     execution = event.get("execution") or event.get("id") or context.aws_request_id
     logger.append_keys(upload=str(upload), execution=execution)
-    prepared = prepare(boto3.client("s3"), upload, settings.bucket, execution)
+    s3 = boto3.client("s3")
+    owner = claim(s3, settings.bucket, upload, execution)
+    if owner != execution:
+        logger.warning("this upload is another execution's", extra={"taken_by": owner})
+        return Taken(execution, upload, owner).to_json()
+    prepared = prepare(s3, upload, settings.bucket, execution)
     logger.info("prepared", extra=prepared.to_json())
     return prepared.to_json()

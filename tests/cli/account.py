@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import io
 import json
 import os
 import subprocess
 import sys
 import time
-import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
 from local.aws import EmbeddedAWS
+from tests.handlers import Context, load
 
 ROOT = Path(__file__).resolve().parents[2]
 OGIRI = ROOT / "scripts" / "ogiri"
@@ -26,25 +25,9 @@ SECONDS = 300
 ARN = "arn:aws:iam::123456789012"
 
 
-@dataclass
-class Context:
-    """What Lambda hands to a handler beside the event."""
-
-    function_name: str = "ogiri"
-    memory_limit_in_mb: int = 512
-    invoked_function_arn: str = "arn:aws:lambda:ap-northeast-1:123456789012:function:ogiri"
-    aws_request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
-
-    def get_remaining_time_in_millis(self) -> int:
-        return 600_000
-
-
 def call(name: str, event: dict[str, Any]) -> dict[str, Any]:
     """The answer of a function, its settings from this process's environment."""
-    spec = importlib.util.spec_from_file_location(f"functions_{name}", ROOT / "lambda" / "functions" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return json.loads(json.dumps(module.lambda_handler(json.loads(json.dumps(event)), Context())))
+    return json.loads(json.dumps(load(name).lambda_handler(json.loads(json.dumps(event)), Context())))
 
 
 @dataclass(frozen=True)

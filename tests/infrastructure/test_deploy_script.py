@@ -91,6 +91,15 @@ def test_weights_are_found_by_the_first_job(deploy, weights):
     assert (given["ImageUri"], given["ImageRepository"]) == (IMAGE, "team/jokes")
 
 
+def test_endpoints_may_have_an_image_of_their_own(deploy):
+    _, given, _ = deploy("--no-encoder", "--yes")
+    assert "ServingImageUri" not in given
+    small = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/team/small@sha256:0a"
+    _, given, _ = deploy("--no-encoder", "--yes", "--serving-image", small)
+    assert (given["ServingImageUri"], given["ServingImageRepository"]) == (small, "team/small")
+    assert (given["ImageUri"], given["ImageRepository"]) == (IMAGE, "team/jokes")
+
+
 def test_a_language_model_brings_its_decoder(deploy, weights, tmp_path):
     folder = tmp_path / "gpt2-small"
     folder.mkdir()

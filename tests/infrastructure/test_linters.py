@@ -84,6 +84,7 @@ ARNS = {
     "Project": "ogiri",
     "EndpointKind": "serverless",
     "ImageRepository": "ogiri",
+    "ServingImageRepository": "ogiri-serving",
     "AWS::Partition": "aws",
     "AWS::Region": "ap-northeast-1",
     "AWS::AccountId": "123456789012",

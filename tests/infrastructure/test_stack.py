@@ -18,6 +18,7 @@ from local.stack import deploy
 TOOLS = ROOT / "build" / "tools" / "bin"
 ARTIFACTS = "artifacts"
 IMAGE = "123456789012.dkr.ecr.ap-northeast-1.amazonaws.com/ogiri:1"
+SMALL = "123456789012.dkr.ecr.ap-northeast-1.amazonaws.com/small:1"
 NOBODY = "http://127.0.0.1:9"  # no function is called here
 UNKNOWN = {  # to moto's CloudFormation; docs/local.md says what that means
     "AWS::ApiGatewayV2::Api",
@@ -68,11 +69,15 @@ def test_the_stack_is_created_and_a_changed_parameter_updates_it(aws: EmbeddedAW
     assert bucket in machine["definition"]
     aws.client("s3").put_object(Bucket=bucket, Key="images/kept.png", Body=b"picture")
 
-    again = deploy(aws, "ogiri", ARTIFACTS, {"ImageUri": IMAGE, "KeepModels": "7", "TrainingSpot": "true"})
+    assert variables(aws, "ogiri-end-training")["SERVING_IMAGE"] == IMAGE
+    changed = {"KeepModels": "7", "TrainingSpot": "true", "ServingImageUri": SMALL, "ServingImageRepository": "small"}
+    again = deploy(aws, "ogiri", ARTIFACTS, {"ImageUri": IMAGE, **changed})
     assert again == outputs
     assert created(aws, "ogiri") == expected()
     assert str(variables(aws, "ogiri-end-training")["KEEP_MODELS"]) == "7"
     assert variables(aws, "ogiri-start-training")["TRAINING_SPOT"] == "true"
+    assert variables(aws, "ogiri-start-training")["TRAINING_IMAGE"] == IMAGE
+    assert variables(aws, "ogiri-end-training")["SERVING_IMAGE"] == SMALL
     assert aws.client("s3").get_object(Bucket=bucket, Key="images/kept.png")["Body"].read() == b"picture"
 
 

@@ -7,6 +7,7 @@ from dataclasses import fields
 
 from reading import MACHINE, machine, resources, template
 
+from ogiri_aws.claims import Taken
 from ogiri_aws.prepare import Prepared
 
 NEVER_AGAIN = {"UploadError", "CsvError", "SettingsError", "BatchError", "States.ALL", "States.TaskFailed"}
@@ -33,6 +34,15 @@ def test_later_states_read_only_what_prepare_returns():
             key: value for key, value in states()[name].items() if key not in ("ItemProcessor", "Catch", "OutputPath")
         }
         assert set(PLACE.findall(str(state))) <= returned, name
+
+
+def test_an_upload_of_another_execution_ends_here():
+    (choice,) = states()["Taken?"]["Choices"]
+    assert choice == {"Variable": "$.taken_by", "IsPresent": True, "Next": "Taken"}
+    assert states()["Prepare"]["Next"] == "Taken?"
+    assert states()["Taken?"]["Default"] == "Ingest"
+    assert states()["Taken"]["Type"] == "Succeed"
+    assert "taken_by" in {field.name for field in fields(Taken)} - {field.name for field in fields(Prepared)}
 
 
 def test_a_batch_is_what_ingest_takes_and_fits_into_a_state():

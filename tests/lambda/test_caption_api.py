@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 
 import pytest
-from functions import Context, load
 from PIL import Image
 from stand_ins import picture, serving
+
+from tests.handlers import Context, load
 
 ANSWER = {"captions": [{"text": "会議は踊る", "score": -1.25}, {"text": "休憩中", "score": -2.0}], "model": "ogiri-a-1"}
 

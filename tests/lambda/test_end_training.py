@@ -1,12 +1,12 @@
 import json
 
 import pytest
-from functions import Context, load
 
 from ogiri_aws.deployment import EventError
 from ogiri_aws.endpoints import EndpointBusyError
 from ogiri_aws.settings import EndTrainingSettings
 from ogiri_aws.variables import SettingsError, read
+from tests.handlers import Context, load
 
 REQUIRED = {
     "PROJECT": "ogiri",

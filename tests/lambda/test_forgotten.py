@@ -3,7 +3,6 @@
 import json
 
 import pytest
-from functions import Context, load
 from stand_ins import picture
 
 from ogiri.record import image_key
@@ -11,6 +10,7 @@ from ogiri_aws import forgotten
 from ogiri_aws.items import group
 from ogiri_aws.rows import Row
 from ogiri_aws.uploads import UploadError
+from tests.handlers import Context, load
 
 ROWS = "https://a.example/1.jpg,猫,3\nhttps://b.example/2.jpg,犬,\nhttps://a.example/1.jpg,休憩,\n"
 FIRST, SECOND = (image_key(url) for url in ("https://a.example/1.jpg", "https://b.example/2.jpg"))

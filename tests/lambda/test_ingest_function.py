@@ -5,7 +5,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from functions import Context, load
 from stand_ins import BusyDynamoDB, busy_handler, flood, picture, serving
 
 from ogiri.record import image_key
@@ -14,6 +13,7 @@ from ogiri_aws.ingest import IngestError
 from ogiri_aws.items import group
 from ogiri_aws.rows import Row
 from ogiri_aws.variables import SettingsError
+from tests.handlers import Context, load
 
 
 @pytest.fixture

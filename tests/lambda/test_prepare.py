@@ -4,11 +4,11 @@ import sys
 from urllib.parse import quote_plus
 
 import pytest
-from functions import Context, load, object_created
 
 from ogiri_aws.prepare import MAX_ITEM_BYTES, item_from
 from ogiri_aws.uploads import Upload, UploadError, upload_from
 from ogiri_aws.variables import SettingsError
+from tests.handlers import Context, load, object_created
 
 HEADER = "image_url,expected_result,score\n"
 
@@ -115,6 +115,29 @@ def test_bad_rows_are_listed_in_s3_and_the_rest_goes_on(by_hand, put, stored, ob
     errors = [json.loads(line) for line in objects()[answer["errors_key"]].splitlines()]
     assert [error["line"] for error in errors] == [4, 5]
     assert "score is 'many'" in errors[1]["reason"]
+
+
+def test_an_event_that_is_delivered_twice_is_one_executions(prepare, put, destination, objects):
+    event = object_created(destination.bucket, put("a.jpg,line\n"))
+    assert prepare({"execution": "first", "upload": event})["lines"] == 1
+    again = prepare({"execution": "second", "upload": event})
+    upload = {"bucket": destination.bucket, "key": "uploads/rows.csv", "version": "1", "version_id": ""}
+    assert again == {"execution": "second", "upload": upload, "taken_by": "first"}
+    assert not [key for key in objects() if key.startswith("ingest/second")]
+
+
+def test_an_execution_that_is_driven_again_has_its_upload_still(prepare, put, destination):
+    event = object_created(destination.bucket, put("a.jpg,line\n"))
+    first = prepare({"execution": "first", "upload": event})
+    assert prepare({"execution": "first", "upload": event}) == first
+
+
+def test_a_new_version_and_a_start_by_hand_are_meant(prepare, put, destination):
+    key = put("a.jpg,line\n")
+    starts = [object_created(destination.bucket, key, version) for version in "12"]
+    starts += [{"bucket": destination.bucket, "key": key}] * 2
+    for number, start in enumerate(starts):
+        assert prepare({"execution": f"execution-{number}", "upload": start})["lines"] == 1
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp932"])

@@ -2,7 +2,6 @@ import json
 import re
 
 import pytest
-from functions import Context, load, object_created
 from sagemaker_stand_in import Refused
 
 from ogiri.sagemaker.training.metrics import METRICS, report
@@ -11,6 +10,7 @@ from ogiri_aws.jobs import job_name
 from ogiri_aws.settings import StartTrainingSettings
 from ogiri_aws.uploads import Upload
 from ogiri_aws.variables import SettingsError, read
+from tests.handlers import Context, load, object_created
 
 REQUIRED = {
     "PROJECT": "ogiri",

@@ -95,8 +95,9 @@ def test_an_uploaded_csv_becomes_an_endpoint_that_answers(tmp_path: Path):
         assert log.count('"message":"row left out"') == 1
 
         again = execution(states.start_execution(stateMachineArn=cloud.machine, input=first["input"])["executionArn"])
-        assert json.loads(again["output"]) == {"training_job": name, "started": False}
+        assert json.loads(again["output"])["taken_by"] == arn.rpartition(":")[2]
         assert len(executions(cloud)) == 2
+        assert (tmp_path / "logs" / "ogiri-ingest.log").read_text() == log  # no picture was looked at again
 
         subjects = told(cloud)
         payload = json.dumps({"bucket": cloud.aws.bucket, "key": "uploads/none.csv"})

@@ -52,7 +52,8 @@ def cross_entropy_epoch(
                 batch = collate(work.train, own, tokenizer.bos, tokenizer.eos, rng, hp.condition_dropout)
                 work.profile.part(DATA)
                 with autocast(hp.precision, device):
-                    logits = model.decoder(model.prefix(batch, device, generator, hp.mirror), batch.tokens.to(device))
+                    prefix = model.prefix(batch, device, generator, hp.mirror, hp.map_dropout)
+                    logits = model.decoder(prefix, batch.tokens.to(device))
                     targets, weights = batch.targets.to(device), batch.weights.to(device)
                     loss = smoothed_loss(logits, targets, weights, hp.label_smoothing, frequencies)
                 work.profile.part(FORWARD)

@@ -74,6 +74,12 @@ class CaptionHyperparameters:
     condition_dropout: float = parameter(
         1.0, "scale of dropping labels (10 %), text (20 %), picture (5 %); 0 = never", minimum=0, maximum=3
     )
+    map_dropout: float = parameter(
+        0.0,
+        "share of the channels of a picture's map that training hides from each line: less overfitting to pictures",
+        minimum=0,
+        maximum=0.9,
+    )
     controls: bool = parameter(True, "learn to write for a score and a length, where a request asks for them")
     augmentation: bool = parameter(True, "vary pictures a little where the encoder is trained")
     variants: int = parameter(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from ogiri.captioning.model.decoder import Decoder, Prefix
 from ogiri.captioning.model.encoder import Encoder
@@ -31,15 +32,31 @@ class Model:
             part.train(mode)
 
     def prefix(
-        self, batch: Batch, device: torch.device, generator: torch.Generator | None = None, mirror: bool = False
+        self,
+        batch: Batch,
+        device: torch.device,
+        generator: torch.Generator | None = None,
+        mirror: bool = False,
+        map_dropout: float = 0.0,
     ) -> Prefix:
-        """The prefix of a batch with its feature map; with a generator pixels are varied for training."""
+        """The prefix of a batch with its feature map.
+
+        Args:
+            batch: whose pictures are shown.
+            device: of the model.
+            generator: where given, pixels are varied for training.
+            mirror: half of the varied pixels are mirrored too.
+            map_dropout: share of the map's channels that each row does not see in any cell, for training.
+        """
         pictures = batch.pictures.to(device)
         if self.encoder is not None:
             if generator is not None and self.encoder.cut is None:
                 pictures = augment(pictures, generator, mirror)
             pictures = self.encoder.finish(pictures)
-        return replace(batch.prefix.to(device), map=pictures[batch.row_picture.to(device)].float())
+        maps = pictures[batch.row_picture.to(device)].float()
+        if map_dropout:
+            maps = maps * functional.dropout(maps.new_ones(len(maps), 1, maps.shape[2]), map_dropout)
+        return replace(batch.prefix.to(device), map=maps)
 
     def state_dict(self) -> dict[str, dict[str, Tensor]]:
         """Weights by part, copied."""

@@ -80,7 +80,7 @@ class SelfCritical:
             own, loss = work.ranks.share(pictures), NOTHING
             if len(own):
                 with autocast(hp.precision, work.device):
-                    loss = self.loss(model, work.train, own, work.device, rng)
+                    loss = self.loss(model, work.train, own, work.device, rng, hp.map_dropout)
             _, (reward,) = stage.step(loss.value, loss.tokens, [loss.reward * len(own)])
             progress.steps += 1
             mean.add(reward / len(pictures), len(pictures))
@@ -93,6 +93,7 @@ class SelfCritical:
         pictures: npt.NDArray[np.int64],
         device: torch.device,
         rng: np.random.Generator | None = None,
+        map_dropout: float = 0.0,
     ) -> Loss:
         """The loss whose gradient raises the reward of lines.
 
@@ -102,8 +103,9 @@ class SelfCritical:
             pictures: (batch,) indices into `examples`.
             device: of the model.
             rng: draws among the variants of each picture; None = the picture itself.
+            map_dropout: share of the map's channels that all lines of a picture are drawn and learned without.
         """
-        prefix = model.prefix(batch_as_served(examples, pictures, rng), device)
+        prefix = model.prefix(batch_as_served(examples, pictures, rng), device, map_dropout=map_dropout)
         drawn = draw(model.decoder, prefix, DRAWN_LINES, self._tokenizer, self._max_tokens)
         rewards = self.rewards(pictures, drawn)
         logits = model.decoder(prefix, drawn.tokens, DRAWN_LINES)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 
-FOLDER = Path(__file__).resolve().parents[2] / "lambda" / "functions"
+FOLDER = Path(__file__).resolve().parents[1] / "lambda" / "functions"
 
 
 @dataclass
