@@ -100,8 +100,10 @@ def test_top_is_what_sorting_gives(size: int):
 
 def test_the_repetition_penalty_makes_written_tokens_less_likely_whatever_their_sign():
     row = np.array([2.0, -2.0, 1.0], np.float32)
-    sampling.penalise(row, (0, 1, 0), 2.0)
+    sampling.penalise(row, np.array([0, 1, 0]), 2.0)
     assert row.tolist() == [1.0, -4.0, 1.0]
+    sampling.penalise(row, np.array([False, False, True]), 4.0)
+    assert row.tolist() == [1.0, -4.0, 0.25]
 
 
 def test_log_normalisers_make_log_probabilities():

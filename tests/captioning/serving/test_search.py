@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from ogiri.captioning.model.conditioning import stack_conditions
+from ogiri.captioning.serving import sampling as sampling_module
 from ogiri.captioning.serving.banned import BannedWords
 from ogiri.captioning.serving.engine import Engine
 from ogiri.captioning.serving.line import Caption, Rules
 from ogiri.captioning.serving.parameters import Parameters
+from ogiri.captioning.serving.sampling import Logits
 from ogiri.captioning.serving.search import Sampling
 from ogiri.captioning.serving.vocabulary import Vocabulary
 from tests.captioning.serving import tiny
@@ -95,3 +98,45 @@ def test_of_several_lines_none_is_settled(engines: list[Engine], maps: np.ndarra
     assert settled == {""}
     assert len(search.pool()) == 2
     assert len(search.captions()) == 1
+
+
+WORDS = [b"", b"", b"", *(f"{number} ".encode() for number in range(5000))]
+
+
+def of_rows(rows: np.ndarray, parameters: Parameters) -> list[tuple[Caption, ...]]:
+    """The lines that are chosen from these logits, (steps, vocabulary), by seeds."""
+    found = []
+    for seed in range(12):
+        rules = Rules(Vocabulary(WORDS, END), 1, 100, len(rows), BannedWords(parameters.banned_words))
+        search = Sampling(rules, replace(parameters, seed=seed))
+        for row in rows:
+            if not search.advance(Logits.of(row[None])).rows:
+                break
+        found.append(tuple(search.captions()))
+    return found
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        Parameters(),
+        Parameters(repetition_penalty=2.0, temperature=1.4),
+        Parameters(temperature=0),
+        Parameters(top_k=90, top_p=1.0),
+        Parameters(banned_words=tuple(str(number) for number in range(0, 5000, 7))[:1000]),
+        Parameters(min_length=60),
+    ],
+    ids=["plain", "penalty", "greedy", "many", "banned", "long"],
+)
+def test_who_looks_at_the_best_alone_chooses_as_who_looks_at_all(monkeypatch, parameters: Parameters):
+    random = np.random.default_rng(0)
+    rows = (random.standard_normal((20, len(WORDS))) * 3).astype(np.float32)
+    rows[:, 40:60] += 8  # come again and again, so that they are penalised
+    rows[10:, END] += 12
+    few = of_rows(rows, parameters)
+    assert len({captions[0].text for captions in few}) > (1 if parameters.temperature else 0)
+    looked: list[bool] = []
+    known = sampling_module.hold_the_best
+    monkeypatch.setattr(sampling_module, "hold_the_best", lambda *given: looked.append(known(*given)) or False)
+    assert of_rows(rows, parameters) == few
+    assert any(looked)

@@ -82,7 +82,7 @@ class BeamSearch:
             return raw.copy()
         scores = logits.copy()
         for row, line in enumerate(self._lines):
-            sampling.penalise(scores[row], line.tokens, penalty)
+            sampling.penalise(scores[row], np.array(line.tokens, np.int64), penalty)
         guide: Floats = scores - sampling.log_normalisers(scores)[:, None].astype(np.float32)
         return guide
 

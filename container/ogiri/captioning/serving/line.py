@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ogiri.captioning.serving.banned import BannedWords
 from ogiri.captioning.serving.vocabulary import BETWEEN, MAX_CHARACTER_TOKENS, Mask, Situation, Vocabulary
@@ -25,8 +26,7 @@ class Caption:
     tokens: tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """An unfinished line; `Rules.extended` gives longer ones.
 
     Attributes:

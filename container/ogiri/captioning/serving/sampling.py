@@ -6,6 +6,7 @@ at once (`Logits`): one by one, that would take as long as the decoder itself.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,9 +16,10 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
 
 NOTHING = -1
-"""What `pick` gives when every token is -inf."""
+"""What `pick` gives when every score is -inf."""
 
 _BLOCK = 32  # tokens whose maximum stands for them while the best are looked for
 _FIRST_LOOK = 128  # how many of the best are looked at, before all are, when top_p is asked for without top_k
@@ -61,15 +63,15 @@ class Logits:
         return len(self.values)
 
     def take(self, rows: Sequence[int]) -> Logits:
-        """Some rows, copied.
+        """Some rows; a single one, which most requests have, without copying it.
 
         Raises:
             FloatingPointError: as `log_normalisers`.
         """
-        _check(self.normalisers[rows])
-        return Logits(
-            self.values[rows], self.normalisers[rows], [self.favourites[row] for row in rows], self.floors[rows]
-        )
+        part = slice(rows[0], rows[0] + 1) if len(rows) == 1 else rows
+        normalisers = self.normalisers[part]
+        _check(normalisers)
+        return Logits(self.values[part], normalisers, [self.favourites[row] for row in rows], self.floors[part])
 
 
 def log_normalisers(logits: Floats) -> Doubles:
@@ -92,17 +94,35 @@ def _log_sums(logits: Floats) -> Doubles:
 
 
 def _check(normalisers: Doubles) -> None:
-    if not np.isfinite(normalisers).all():
+    if not all(map(math.isfinite, normalisers.tolist())):
         raise FloatingPointError("the decoder gave logits that are no numbers")
 
 
-def penalise(scores: Floats, tokens: Sequence[int], penalty: float) -> None:
-    """Make tokens that were written already less likely, in place (Keskar et al. 2019, arXiv:1909.05858)."""
-    if penalty == 1.0 or not tokens:
+def penalise(scores: Floats, written: Mask | Ints, penalty: float) -> None:
+    """Make what was written already less likely, in place (Keskar et al. 2019, arXiv:1909.05858).
+
+    Args:
+        scores: of some tokens.
+        written: which of them.
+        penalty: at least 1, which changes nothing.
+    """
+    if penalty == 1.0:
         return
-    written = np.array(tokens)
     values = scores[written]
-    scores[written] = np.where(values > 0, values / penalty, values * penalty)
+    scores[written] = np.minimum(values / penalty, values * penalty)  # the first of what is above 0
+
+
+def hold_the_best(scores: Floats, floor: float, temperature: float, top_k: int) -> bool:
+    """Whether `pick` needs no other tokens than these: all that it may choose from are among them.
+
+    Args:
+        scores: of some tokens.
+        floor: what the score of no other reaches.
+        temperature: see `pick`.
+        top_k: see `pick`.
+    """
+    wanted = 1 if temperature == 0 else top_k
+    return wanted > 0 and int(np.count_nonzero(scores >= floor)) >= wanted
 
 
 def pick(
@@ -111,23 +131,19 @@ def pick(
     top_k: int,
     top_p: float,
     draw: float,
-    favourites: Ints | None = None,
-    floor: float = np.inf,
 ) -> int:
     """One token.
 
     Args:
-        scores: (vocabulary,) logits, -inf for what must not come.
+        scores: (tokens,) logits, -inf for what must not come.
         temperature: 0 takes the best; the sharper, the lower.
         top_k: only the best `top_k` may come, 0 = all.
         top_p: of these only the smallest set that holds this share of their probability; the token that crosses the
             share still belongs to it (Holtzman et al. 2020, arXiv:1904.09751).
         draw: uniform in [0, 1): which of them comes.
-        favourites: some tokens, to look at first.
-        floor: what no score of another token reaches.
 
     Returns:
-        The token, or `NOTHING`.
+        Its place in `scores`, or `NOTHING`.
     """
     best = int(scores.argmax())
     if scores[best] == -np.inf:
@@ -135,18 +151,18 @@ def pick(
     if temperature == 0 or top_k == 1:
         return best
     if 0 < top_k < scores.size:
-        order = _best_of(favourites, floor, scores, top_k) if favourites is not None else top(scores, top_k)
-        cumulative = np.cumsum(_weights(scores[order], scores[best], temperature), dtype=np.float64)
+        order = top(scores, top_k)
+        cumulative = _weights(scores[order], scores[best], temperature).cumsum(dtype=np.float64)
         return _draw(order, cumulative, top_p * float(cumulative[-1]), draw)
     weights = _weights(scores, scores[best], temperature)
     share = top_p * float(weights.sum(dtype=np.float64))
     if top_p == 1:  # any token may come, so their order does not matter
-        return _draw(np.arange(scores.size), np.cumsum(weights, dtype=np.float64), share, draw)
+        return _draw(np.arange(scores.size), weights.cumsum(dtype=np.float64), share, draw)
     order = top(scores, _FIRST_LOOK)
-    cumulative = np.cumsum(weights[order], dtype=np.float64)
+    cumulative = weights[order].cumsum(dtype=np.float64)
     if cumulative[-1] < share:
         order = _nucleus(weights, share)
-        cumulative = np.cumsum(weights[order], dtype=np.float64)
+        cumulative = weights[order].cumsum(dtype=np.float64)
     return _draw(order, cumulative, share, draw)
 
 
@@ -160,17 +176,8 @@ def top(scores: Floats | Doubles, count: int) -> Ints:
     if count < blocks:
         maxima = scores[: blocks * _BLOCK].reshape(_BLOCK, blocks).max(axis=0)
         tokens = np.flatnonzero(scores >= np.partition(maxima, blocks - count)[blocks - count])
-        return tokens[np.argsort(-scores[tokens])[:count]]
-    return np.argsort(-scores)[:count]
-
-
-def _best_of(favourites: Ints, floor: float, scores: Floats, count: int) -> Ints:
-    """As `top`, found among the favourites where enough of them are still above all others."""
-    above = scores[favourites]
-    known = above >= floor
-    if np.count_nonzero(known) < count:
-        return top(scores, count)
-    return favourites[known][np.argsort(-above[known])[:count]]
+        return tokens[(-scores[tokens]).argsort()[:count]]
+    return (-scores).argsort()[:count]
 
 
 def _nucleus(weights: Floats, share: float) -> Ints:
@@ -193,7 +200,7 @@ def _weights(scores: Floats, best: np.float32, temperature: float) -> Floats:
 
 def _draw(order: Ints, cumulative: Doubles, share: float, draw: float) -> int:
     """Draw from the first tokens of `order` that reach `share`; `cumulative` is the running sum of their weights."""
-    kept = int(np.searchsorted(cumulative, share)) + 1
-    kept = min(kept, int(np.searchsorted(cumulative, cumulative[-1])) + 1)  # none of weight 0
-    index = int(np.searchsorted(cumulative[:kept], draw * cumulative[kept - 1], side="right"))
+    kept = int(cumulative.searchsorted(share)) + 1
+    kept = min(kept, int(cumulative.searchsorted(cumulative[-1])) + 1)  # none of weight 0
+    index = int(cumulative[:kept].searchsorted(draw * cumulative[kept - 1], side="right"))
     return int(order[min(index, kept - 1)])

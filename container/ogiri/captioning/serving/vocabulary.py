@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -46,8 +46,7 @@ _LEADS = [  # (lowest byte, highest byte, place after it)
 MAX_CHARACTER_TOKENS = 4  # a character of four bytes, each a token
 
 
-@dataclass(frozen=True)
-class Situation:
+class Situation(NamedTuple):
     """What decides which tokens may come next.
 
     Attributes:
