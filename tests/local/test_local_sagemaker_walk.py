@@ -8,10 +8,8 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import boto3
 import pytest
@@ -20,19 +18,10 @@ from local.functions.runtime import Emulator
 from local.job import ROOT
 from local.sagemaker.cloud import Cloud, local_cloud
 from tests.contract.training import SMALL, drawn
+from tests.waiting import SECONDS, until
 
-SECONDS = 240
 PICTURES = 52  # two batches of the state machine
 TOOLS = ROOT / "build" / "tools"
-
-
-def until(ready: Callable[[], Any]) -> Any:
-    """The first answer that is something."""
-    deadline = time.monotonic() + SECONDS
-    while not (answer := ready()):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    return answer
 
 
 def execution(arn: str) -> dict:

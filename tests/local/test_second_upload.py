@@ -5,19 +5,16 @@ from __future__ import annotations
 import base64
 import json
 import threading
-import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import boto3
 from botocore.config import Config
 
 from local.sagemaker.cloud import PROJECT, local_cloud
 from tests.contract.training import SMALL, drawn
+from tests.waiting import until
 
-SECONDS = 240
 PICTURES = 12
 CALLERS = 3
 PAUSE_SECONDS = 0.05
@@ -58,14 +55,6 @@ class Callers:
         client.close()
 
 
-def eventually(found: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + SECONDS
-    while not (value := found()):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    return value
-
-
 def test_a_second_upload_updates_the_endpoint_without_a_failed_call(tmp_path: Path):
     parameters = {
         "TrainingHyperparameters": json.dumps({**SMALL, "epochs": "1", "min_records": "2"}),
@@ -88,7 +77,7 @@ def test_a_second_upload_updates_the_endpoint_without_a_failed_call(tmp_path: Pa
             """The training job that an upload leads to."""
             rows = [f"s3://{aws.bucket}/pictures/{number}.png,犬が{number}回{said}\n" for number in range(PICTURES)]
             s3.put_object(Bucket=aws.bucket, Key=f"uploads/{name}.csv", Body="".join(rows).encode())
-            ended = eventually(execution)
+            ended = until(execution)
             assert ended["status"] == "SUCCEEDED", ended
             return json.loads(ended["output"])["training_job"]
 
@@ -103,13 +92,13 @@ def test_a_second_upload_updates_the_endpoint_without_a_failed_call(tmp_path: Pa
         for number in range(PICTURES):
             s3.put_object(Bucket=aws.bucket, Key=f"pictures/{number}.png", Body=drawn(number))
         first = uploaded("first", "逃げた")
-        eventually(lambda: serves(first))
+        until(lambda: serves(first))
         callers = Callers()
         try:
-            eventually(lambda: callers.answers[first] > 10)
+            until(lambda: callers.answers[first] > 10)
             second = uploaded("second", "笑った")
-            eventually(lambda: callers.answers[second] > 10)
-            eventually(lambda: serves(second))
+            until(lambda: callers.answers[second] > 10)
+            until(lambda: serves(second))
         finally:
             callers.end()
         calls = callers.answers.total() + len(callers.failures)
