@@ -55,8 +55,9 @@ class Logits:
             place = blocks - _FAVOURITES
             floors = np.ascontiguousarray(np.partition(maxima, place, axis=1)[:, place])
         places = np.flatnonzero(values >= floors[:, None])
-        bounds = np.searchsorted(places, np.arange(1, rows) * vocabulary)
-        favourites = [part - row * vocabulary for row, part in enumerate(np.split(places, bounds))]
+        begins = np.arange(rows + 1) * vocabulary
+        bounds = places.searchsorted(begins).tolist()
+        favourites = [places[bounds[row] : bounds[row + 1]] - begins[row] for row in range(rows)]
         return cls(values, normalisers, favourites, floors)
 
     def __len__(self) -> int:
@@ -88,7 +89,8 @@ def log_normalisers(logits: Floats) -> Doubles:
 def _log_sums(logits: Floats) -> Doubles:
     with np.errstate(invalid="ignore"):
         best = logits.max(axis=1)
-        total = np.exp(logits - best[:, None]).sum(axis=1, dtype=np.float64)
+        weights = logits - best[:, None]
+        total = np.exp(weights, out=weights).sum(axis=1, dtype=np.float64)
         sums: Doubles = best + np.log(total)
     return sums
 
