@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +17,7 @@ import onnxruntime
 from ogiri.captioning.model.conditioning import Conditions
 from ogiri.captioning.serving.slab import MAX_ROWS, Slab
 from ogiri.captioning.serving.state import PAST, Array, State, StateEntry
+from ogiri.captioning.serving.turns import Turns
 from ogiri.machine import available_processors, resident_bytes, return_freed_memory
 
 Floats = npt.NDArray[np.float32]
@@ -71,7 +71,7 @@ class Engine:
             self._decoder = open_session(decoder, threads or _threads(decoder), keep_memory=False)
         self.plenty = SMALL_ROWS if _is_small(decoder) else MAX_ROWS
         self._encoder = None if beside is None else beside.result()
-        self._encoding = threading.BoundedSemaphore(max(1, available_processors() // encoder_threads))
+        self._encoding = Turns(max(1, available_processors() // encoder_threads))
         self._giving_back = _ort.RunOptions()
         self._giving_back.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         return_freed_memory()
