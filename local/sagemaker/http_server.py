@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from local.sagemaker.asynchronous import Asynchronous
 from local.sagemaker.control import Control
 from local.sagemaker.refusal import Refusal
 from local.sagemaker.runtime import Runtime
@@ -17,7 +18,7 @@ from local.sagemaker.runtime import Runtime
 TARGET = "SageMaker."
 JSON = "application/x-amz-json-1.1"
 
-_INVOCATIONS = re.compile(r"/endpoints/([^/?]+)/invocations(-response-stream)?")
+_INVOCATIONS = re.compile(r"/endpoints/([^/?]+)/(invocations|invocations-response-stream|async-invocations)")
 
 _log = logging.getLogger(__name__)
 
@@ -28,10 +29,11 @@ class SageMakerServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, port: int, control: Control, runtime: Runtime) -> None:
+    def __init__(self, port: int, control: Control, runtime: Runtime, asynchronous: Asynchronous) -> None:
         super().__init__(("127.0.0.1", port), _Handler)
         self.control = control
         self.runtime = runtime
+        self.asynchronous = asynchronous
 
     @property
     def url(self) -> str:
@@ -57,19 +59,25 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, body: bytes) -> None:
         called = _INVOCATIONS.fullmatch(self.path)
-        if called is not None and called.group(2):
-            with self.server.runtime.stream(called.group(1), self.headers, body) as (headers, messages):
-                self._send_stream(headers, messages)
-            return
         if called is not None:
-            reply = self.server.runtime.invoke(called.group(1), self.headers, body)
-            self._send(200, reply.body, reply.headers)
+            self._invoke(called.group(1), called.group(2), body)
             return
         target = self.headers.get("X-Amz-Target", "")
         if not target.startswith(TARGET):
             raise Refusal("UnknownOperationException", f"{self.path} is no operation of SageMaker", 404)
         answer = self.server.control.answer(target.removeprefix(TARGET), body)
         self._send(200, json.dumps(answer).encode(), {"Content-Type": JSON})
+
+    def _invoke(self, endpoint: str, how: str, body: bytes) -> None:
+        if how == "invocations-response-stream":
+            with self.server.runtime.stream(endpoint, self.headers, body) as (headers, messages):
+                self._send_stream(headers, messages)
+        elif how == "async-invocations":
+            reply = self.server.asynchronous.invoke(endpoint, self.headers)
+            self._send(202, reply.body, reply.headers)
+        else:
+            reply = self.server.runtime.invoke(endpoint, self.headers, body)
+            self._send(200, reply.body, reply.headers)
 
     def _refuse(self, error: Refusal) -> None:
         body = {"__type": error.code, "message": str(error), "Message": str(error), **error.fields}

@@ -28,6 +28,7 @@ STREAM_SECONDS = 480.0
 PART_BYTES = 64 * 1024
 PAYLOAD_BYTES = 6 * 1024**2  # the stricter of the two limits that AWS names for real-time endpoints
 SERVERLESS_PAYLOAD_BYTES = 4 * 1024**2
+ASYNCHRONOUS = "AsyncInferenceConfig"  # in the configuration of an endpoint of that kind
 LONGEST_MESSAGE = 2048  # characters of the model's answer that an error repeats
 ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 VARIANT = "x-Amzn-Invoked-Production-Variant"
@@ -62,10 +63,26 @@ class Runtime:
             Refusal: `ValidationError`, 413, or `ModelError` (424) with `OriginalStatusCode`.
         """
         with self._endpoint(unquote(name)).call() as (served, settings):
-            _check_size(body, settings)
-            with self._asked(served, _forwarded(headers), body, name) as answer:
-                data = answer.read()
-                return Reply(_own_headers(answer, served, "Content-Type"), data)
+            _check(body, settings)
+            return self._whole(served, _forwarded(headers), body, name)
+
+    def ask(self, name: str, headers: Mapping[str, str], body: bytes, seconds: float) -> Reply:
+        """The model's answer to a call of any size, within so many seconds.
+
+        Raises:
+            Refusal: as `invoke`.
+        """
+        with self._endpoint(unquote(name)).call() as (served, _):
+            return self._whole(served, headers, body, name, seconds)
+
+    def settings(self, name: str) -> Mapping[str, Any]:
+        """The configuration that an endpoint serves.
+
+        Raises:
+            Refusal: `ValidationError`, there is no such endpoint, or it serves nothing.
+        """
+        with self._endpoint(name).call() as (_, settings):
+            return settings
 
     @contextlib.contextmanager
     def stream(self, name: str, headers: Message, body: bytes) -> Iterator[tuple[Mapping[str, str], Iterator[bytes]]]:
@@ -75,7 +92,7 @@ class Runtime:
             Refusal: as `invoke`.
         """
         with self._endpoint(unquote(name)).call() as (served, settings):
-            _check_size(body, settings)
+            _check(body, settings)
             forwarded = _forwarded(headers)
             if (accept := headers.get(STREAM_ACCEPT)) is not None:
                 forwarded["Accept"] = accept
@@ -83,13 +100,20 @@ class Runtime:
                 own = _own_headers(answer, served, STREAM_TYPE)
                 yield {**own, "Content-Type": event_stream.CONTENT_TYPE}, _messages(answer)
 
+    def _whole(
+        self, served: ServedModel, headers: Mapping[str, str], body: bytes, name: str, seconds: float | None = None
+    ) -> Reply:
+        with self._asked(served, headers, body, name, seconds) as answer:
+            data = answer.read()
+            return Reply(_own_headers(answer, served, "Content-Type"), data)
+
     @contextlib.contextmanager
     def _asked(
-        self, served: ServedModel, headers: Mapping[str, str], body: bytes, name: str
+        self, served: ServedModel, headers: Mapping[str, str], body: bytes, name: str, seconds: float | None = None
     ) -> Iterator[http.client.HTTPResponse]:
         """The model's answer, which is still to be read."""
         try:
-            with served.connection(self._answer_seconds) as connection:
+            with served.connection(seconds or self._answer_seconds) as connection:
                 connection.request("POST", "/invocations", body, dict(headers))
                 answer = connection.getresponse()
                 if answer.status != 200:
@@ -145,7 +169,9 @@ def model_error(status: int, message: str, endpoint: str) -> Refusal:
     return Refusal("ModelError", whole, 424, fields)
 
 
-def _check_size(body: bytes, settings: Mapping[str, Any]) -> None:
+def _check(body: bytes, settings: Mapping[str, Any]) -> None:
+    if ASYNCHRONOUS in settings:
+        raise Refusal("ValidationError", "The endpoint has an AsyncInferenceConfig: InvokeEndpointAsync is for it.")
     serverless = "ServerlessConfig" in settings["ProductionVariants"][0]
     limit = SERVERLESS_PAYLOAD_BYTES if serverless else PAYLOAD_BYTES
     if len(body) > limit:

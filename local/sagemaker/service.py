@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import boto3
 
 from local.sagemaker import training_run
+from local.sagemaker.asynchronous import Asynchronous
 from local.sagemaker.catalog import Catalog
 from local.sagemaker.control import Control
 from local.sagemaker.endpoints import Endpoints
@@ -69,7 +70,8 @@ def local_sagemaker(
     catalog = Catalog()
     endpoints = Endpoints(folder / "endpoints", s3, started, catalog)
     control, runtime = Control(training, catalog, endpoints), Runtime(endpoints, answer_seconds)
-    with SageMakerServer(port, control, runtime) as server:
+    asynchronous = Asynchronous(runtime, s3)
+    with SageMakerServer(port, control, runtime, asynchronous) as server:
         thread = threading.Thread(target=server.serve_forever, name="sagemaker")
         thread.start()
         try:
@@ -77,6 +79,7 @@ def local_sagemaker(
         finally:
             training.close()
             bus.close()
+            asynchronous.close()
             endpoints.close()
             server.shutdown()
             thread.join()

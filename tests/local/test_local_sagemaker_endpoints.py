@@ -23,6 +23,7 @@ from ogiri.captioning.model.tokenizer import train_tokenizer
 from tests.captioning.serving import tiny
 from tests.contract.server import SERVE_ECHO, write_echo
 from tests.contract.training import drawn
+from tests.waiting import until
 
 SECONDS = 60
 ROLE = "arn:aws:iam::123456789012:role/serving-role"
@@ -40,12 +41,13 @@ class Clients:
         self.runtime = session.client("sagemaker-runtime", endpoint_url=url, config=config)
         self._bucket = aws.bucket
 
-    def configured(self, name: str, archive: str, **variant: Any) -> str:
-        """A model and a configuration of one name."""
+    def configured(self, name: str, archive: str, asynchronous: Any = None, **variant: Any) -> str:
+        """A model and a configuration of one name; asynchronous: its OutputConfig."""
         container = {"Image": "ogiri", "ModelDataUrl": f"s3://{self._bucket}/{archive}.tar.gz"}
         self.sagemaker.create_model(ModelName=name, PrimaryContainer=container, ExecutionRoleArn=ROLE)
         variants = [{"VariantName": "AllTraffic", "ModelName": name, **(variant or INSTANCE)}]
-        self.sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=variants)
+        more = {"AsyncInferenceConfig": {"OutputConfig": asynchronous}} if asynchronous else {}
+        self.sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=variants, **more)
         return name
 
     def wait(self, endpoint: str, *statuses: str) -> dict[str, Any]:
@@ -238,6 +240,49 @@ def test_a_stream_that_the_model_refuses_is_a_model_error_and_one_that_stalls_sa
     late = refused(stream, **invocation(Body=b'{"text": "late", "seconds": 10}'))
     assert (late["Code"], late["OriginalStatusCode"]) == ("ModelError", 0)
     assert refused(stream, **invocation(EndpointName="nobody"))["Code"] == "ValidationError"
+
+
+def test_an_asynchronous_call_is_answered_in_s3(echo: Clients, aws: EmbeddedAWS):
+    s3, sagemaker, bucket = aws.client("s3"), echo.sagemaker, aws.bucket
+    places = {"S3OutputPath": f"s3://{bucket}/answers/", "S3FailurePath": f"s3://{bucket}/answers/failed"}
+    config = echo.configured("later", "echo", asynchronous=places)
+    sagemaker.create_endpoint(EndpointName="later", EndpointConfigName=config)
+    assert echo.wait("later")["EndpointStatus"] == "InService"
+
+    def call(body: bytes, **more: Any) -> tuple[str, str]:
+        s3.put_object(Bucket=bucket, Key="requests/one.json", Body=body)
+        place = f"s3://{bucket}/requests/one.json"
+        answer = echo.runtime.invoke_endpoint_async(
+            EndpointName="later", InputLocation=place, ContentType="application/json", **more
+        )
+        assert answer["ResponseMetadata"]["HTTPStatusCode"] == 202
+        assert answer["InferenceId"] == more.get("InferenceId", answer["InferenceId"])
+        return answer["OutputLocation"], answer["FailureLocation"]
+
+    def read(place: str) -> bytes | None:
+        key = place.removeprefix(f"s3://{bucket}/")
+        found = s3.list_objects_v2(Bucket=bucket, Prefix=key).get("Contents")
+        return s3.get_object(Bucket=bucket, Key=key)["Body"].read() if found else None
+
+    longer = {"text": "late", "seconds": 3}  # than an answer may take that is waited for
+    place, failure = call(json.dumps(longer).encode(), Accept="text/plain", InferenceId="mine")
+    assert until(lambda: read(place)).decode().strip() == "late"
+    assert read(failure) is None
+    place, failure = call(b"no json")
+    assert b"Received client error (400) from primary" in until(lambda: read(failure))
+    assert read(place) is None
+    place, failure = call(json.dumps(longer).encode(), InvocationTimeoutSeconds=1)
+    assert b"timed out" in until(lambda: read(failure))
+
+    gone = {"EndpointName": "later", "InputLocation": f"s3://{bucket}/requests/gone.json"}
+    failure = echo.runtime.invoke_endpoint_async(**gone)["FailureLocation"]
+    assert b"NoSuchKey" in until(lambda: read(failure))
+    assert "InvokeEndpointAsync" in refused(echo.runtime.invoke_endpoint, **invocation(EndpointName="later"))["Message"]
+    other = refused(echo.runtime.invoke_endpoint_async, EndpointName="echo", InputLocation=gone["InputLocation"])
+    assert (other["Code"], "InvokeEndpoint is" in other["Message"]) == ("ValidationError", True)
+    wrong = refused(echo.runtime.invoke_endpoint_async, EndpointName="later", InputLocation="https://example.com/a")
+    assert "must be s3://BUCKET/KEY" in wrong["Message"]
+    sagemaker.delete_endpoint(EndpointName="later")
 
 
 @pytest.mark.parametrize("archive", ["broken", "rubbish", "missing"])
