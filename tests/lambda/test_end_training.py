@@ -2,8 +2,10 @@ import json
 
 import pytest
 
+from ogiri.captioning.training.hyperparameters import CaptionHyperparameters
 from ogiri_aws.deployment import EventError
 from ogiri_aws.endpoints import EndpointBusyError
+from ogiri_aws.finished import SPLIT
 from ogiri_aws.settings import EndTrainingSettings
 from ogiri_aws.variables import SettingsError, read
 from tests.handlers import Context, load
@@ -205,8 +207,9 @@ def compared(new: float, baseline: float, beside: str = "ogiri-a-1", **hyperpara
         (compared(9.00, 3.2, seed="2"), "updated"),
         (compared(9.00, 3.2, validation_fraction="0.3"), "updated"),
         (compared(9.00, 3.2, beside="ogiri-a-0"), "updated"),
+        (compared(3.30, 3.2, task="caption", validation_fraction="0.10", seed="1.0"), "refused"),
     ],
-    ids=["worse", "tolerable", "better", "other-seed", "other-fraction", "beside-another-model"],
+    ids=["worse", "tolerable", "better", "other-seed", "other-fraction", "beside-another-model", "defaults-named"],
 )
 def test_a_model_that_is_worse_on_the_same_lines_does_not_serve(deployed, sagemaker, told, job, action):
     deployed("ogiri-a-1", metrics={"exported_nats_per_character": 9.9}, hyperparameters={"seed": "1"})
@@ -217,6 +220,13 @@ def test_a_model_that_is_worse_on_the_same_lines_does_not_serve(deployed, sagema
     assert [message["Subject"] for message in told()] == (["ogiri: ogiri-a-2 refused"] if refused else [])
     if refused:
         assert "3.3000 nats a character, the serving ogiri-a-1 3.2000" in answer["reason"]
+
+
+def test_what_a_job_takes_where_it_names_nothing_is_known():
+    own = CaptionHyperparameters()
+    assert {name: float(default) if name != "task" else default for name, default in SPLIT.items()} == {
+        name: getattr(own, name) for name in SPLIT
+    }
 
 
 @pytest.mark.parametrize("missing", ["exported_nats_per_character", "baseline_nats_per_character"])

@@ -19,7 +19,9 @@ PROJECT_TAG = "project"
 NEW, BASELINE = "exported_nats_per_character", "baseline_nats_per_character"
 """What the new model and the one in the channel `model` cost, over the same held-out lines, as the new job found it."""
 CHANNEL = "model"
-SPLIT = ("task", "seed", "validation_fraction")  # with these the same a picture is held out by both jobs, or by none
+SPLIT = {"task": "caption", "seed": "0", "validation_fraction": "0.1"}
+"""Hyperparameters, and what a job takes where it names none. With these the same, a picture is held out by both jobs or
+by none."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,11 @@ def judge(job: FinishedJob, serving: FinishedJob | None, tolerance: float) -> Ve
         return Verdict(True, "GATE_TOLERANCE is negative: nothing is compared")
     if serving is None or serving.name == job.name:
         return Verdict(True, "no other model serves")
-    different = [name for name in SPLIT if job.hyperparameters.get(name) != serving.hyperparameters.get(name)]
+    different = [
+        name
+        for name, default in SPLIT.items()
+        if _value(job.hyperparameters.get(name, default)) != _value(serving.hyperparameters.get(name, default))
+    ]
     if different:
         return Verdict(True, f"not comparable with {serving.name}: another {' and '.join(different)}")
     if not job.baseline or not serving.artifact.startswith(job.baseline):
@@ -119,6 +125,14 @@ def judge(job: FinishedJob, serving: FinishedJob | None, tolerance: float) -> Ve
     if new <= old + tolerance:
         return Verdict(True, reason)
     return Verdict(False, f"{reason}: more than {tolerance:g} worse")
+
+
+def _value(text: str) -> float | str:
+    """A hyperparameter's number, however it is written."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def _baseline(channels: Iterable[ChannelOutputTypeDef]) -> str:
