@@ -17,7 +17,7 @@ from gunicorn.glogging import Logger
 from gunicorn.workers.base import Worker
 
 from ogiri.artifact import ArtifactError
-from ogiri.machine import return_large_blocks
+from ogiri.machine import return_freed_memory, return_large_blocks
 from ogiri.sagemaker.hosting import memory
 from ogiri.sagemaker.hosting.app import create_app
 from ogiri.sagemaker.hosting.front import SOCKET
@@ -97,7 +97,7 @@ class ApplicationServer(BaseApplication):
 
     def _before_worker(self, _arbiter: Arbiter, _worker: Worker) -> None:
         self._warmed_up.unlink(missing_ok=True)
-        gc.collect()
+        return_freed_memory()
         gc.freeze()  # what is imported stays shared with the worker, whose collections would write to it: 12 MB
 
     def _start_work(self, _worker: Worker) -> None:

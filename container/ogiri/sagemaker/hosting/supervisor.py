@@ -6,6 +6,7 @@ Nothing heavy is imported here: nginx listens within a few milliseconds, while g
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import select
@@ -79,6 +80,7 @@ class Supervisor:
             UserError: there is no nginx, or the port cannot be had.
         """
         command = front.command(self._settings, folder)
+        gc.freeze()  # what is imported stays shared with gunicorn, whose collections would write to it
         self._gunicorn = child.start("gunicorn", lambda: self._run_gunicorn(folder))
         self._nginx = child.start("nginx", lambda: self._run_nginx(command))
         os.close(self._log_writer)
