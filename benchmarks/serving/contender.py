@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -44,6 +45,7 @@ class Contender:
         threads: of a running model; 0 = all processors.
         ping: the path that tells whether it is ready.
         listed: a request is a list of one document under `requests`, and its answer a list of lines.
+        needs: a program that it starts, beside its Python.
     """
 
     name: str
@@ -53,11 +55,12 @@ class Contender:
     threads: int = 0
     ping: str = "/ping"
     listed: bool = False
+    needs: str | None = None
 
     @property
     def installed(self) -> bool:
-        """Whether its environment is there."""
-        return self.python.exists()
+        """Whether its environment is there, and what it needs."""
+        return self.python.exists() and (self.needs is None or shutil.which(self.needs) is not None)
 
     def body(self, document: Mapping[str, Any]) -> bytes:
         """A request's body."""
@@ -91,6 +94,7 @@ CONTENDERS = {
             ping="/readyz",
             listed=True,
         ),
+        *_peer("torchserve", ["-m", "benchmarks.serving.peers.torchserve_server"], "torchserve", needs="java"),
         Contender(
             "flask torch",
             Path(sys.executable),

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 
 def below(pid: int) -> list[int]:
-    """A process and all of its descendants; one that ends meanwhile has none."""
+    """A process and all of its descendants, whichever thread has started them; one that ends meanwhile has none."""
     try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        threads = list(Path(f"/proc/{pid}/task").iterdir())
     except FileNotFoundError:
         return []
+    children: list[str] = []
+    for thread in threads:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a thread may end meanwhile
+            children += (thread / "children").read_text().split()
     return [pid, *(found for child in children for found in below(int(child)))]
 
 

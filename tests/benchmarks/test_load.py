@@ -1,16 +1,18 @@
 import base64
 import io
 import json
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from benchmarks.serving import requested
 from benchmarks.serving.clients import Asked, Group
-from benchmarks.serving.contender import CONTENDERS, OURS
+from benchmarks.serving.contender import CONTENDERS, OURS, Contender
 from benchmarks.serving.load import figures, rows
 
 
@@ -129,3 +131,8 @@ def test_each_contender_finds_the_line_in_its_own_answer():
         assert base64.b64decode(document["image"]) == b"picture"
         answer = ["line"] if contender.listed else {"captions": [{"text": "line"}]}
         assert contender.text(json.dumps(answer).encode()) == "line"
+
+
+def test_a_contender_counts_as_installed_only_with_the_program_that_it_needs():
+    assert Contender("x", Path(sys.executable), (), needs="sh").installed
+    assert not Contender("x", Path(sys.executable), (), needs="no-such-program").installed

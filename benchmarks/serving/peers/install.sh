@@ -2,7 +2,8 @@
 # Makes an environment for each peer below build/peers, with the versions that lie beside this script:
 #     benchmarks/serving/peers/install.sh [NAME …]
 # torch, ONNX Runtime, numpy and whatever else a peer does not bring itself come from the project's .venv, so that all
-# compute with the same libraries. llama_cpp is built from its source, which takes a C++ compiler and ten minutes.
+# compute with the same libraries. llama_cpp is built from its source, which takes a C++ compiler and ten minutes;
+# torchserve needs Java, 17 or later.
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
 
@@ -13,6 +14,10 @@ shared=$("$project" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 
 install_peer() {
     local name=$1 environment=$folder/$1 packages
+    if [ "$name" = torchserve ] && ! command -v java >/dev/null; then
+        echo "peers: torchserve needs Java, 17 or later, and there is no java on the PATH" >&2
+        return 1
+    fi
     if cmp -s "$here/$name.txt" "$environment/installed.txt"; then
         return
     fi
@@ -25,7 +30,7 @@ install_peer() {
 }
 
 if [ $# = 0 ]; then
-    set -- litserve bentoml ctranslate2 llama_cpp
+    set -- litserve bentoml torchserve ctranslate2 llama_cpp
 fi
 for name in "$@"; do
     install_peer "$name" || echo "peers: $name cannot be installed here; it is left out" >&2
