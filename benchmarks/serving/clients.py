@@ -51,8 +51,8 @@ class Group:
 
         Args:
             bodies: of the requests; each client takes one after the other, from another one on. Without any they GET.
-            settings: `port`, `path`, `seconds`, `clients`, `listed`, and where wanted `headers`, `timeout` and `tokens`, the
-                length of the line that each body asks for.
+            settings: `port`, `path`, `seconds`, `clients`, `listed`, and where wanted `headers`, `timeout` and `tokens`,
+                the length of the line that each body asks for.
         """
         self._process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.serving.clients"],
