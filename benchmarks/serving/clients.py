@@ -51,7 +51,7 @@ class Group:
 
         Args:
             bodies: of the requests; each client takes one after the other, from another one on. Without any they GET.
-            settings: `port`, `path`, `seconds`, `clients`, `listed`, and where wanted `headers`, `timeout` and `tokens`,
+            settings: `port`, `path`, `seconds`, `clients`, `listed`, and if need be `headers`, `timeout` and `tokens`,
                 the length of the line that each body asks for.
         """
         self._process = subprocess.Popen(
