@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -77,6 +78,7 @@ def test_a_number_of_workers_is_one_warning_and_one_process(start: Starter, name
     server = start.echo(**{name: "4"})
     entry = server.wait_for_log(f"{name} is '4' and changes nothing")
     assert entry["level"] == "warning"
+    time.sleep(0.3)  # gunicorn waits up to 0.1 s before it starts another worker
     assert len(server.descendants()) == 4  # nginx and gunicorn, and a worker of each
 
 
