@@ -38,7 +38,12 @@ START_SECONDS = 60.0  # until an upload has started the state machine
 ENDPOINT_SECONDS = 180.0
 SENT_BYTES = 2_500_000  # of a picture: a serverless endpoint takes 4 MB, and base64 adds a third
 SENT_SIDE = 1600  # pixels
-STATES = {"Prepare": "prepare reads the CSV", "Ingest": "ingest takes the pictures", "StartTraining": "start_training"}
+STATES = {
+    "Prepare": "prepare reads the CSV",
+    "Taken?": "whether another execution has this upload",
+    "Ingest": "ingest takes the pictures",
+    "StartTraining": "start_training",
+}
 
 
 def upload(csv: Path, images: Path | None, pretrained: Path | None, cloud: Cloud, step: Step) -> Rewritten:
