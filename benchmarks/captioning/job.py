@@ -53,6 +53,19 @@ def lay_out(
             file.write(json.dumps(item, ensure_ascii=False) + "\n")
 
 
+def go_on(base: Path, hyperparameters: Mapping[str, str]) -> None:
+    """Let the next job in a folder that was laid out begin where the last one ended: `scst_epochs` may have grown.
+
+    Raises:
+        FileNotFoundError: no job has left a checkpoint there.
+    """
+    if not any((base / "checkpoints").glob("*.pt")):
+        raise FileNotFoundError(f"{base / 'checkpoints'} has no checkpoint to go on from")
+    for made in ("model", "output"):
+        shutil.rmtree(base / made, ignore_errors=True)
+    (base / "input/config/hyperparameters.json").write_text(json.dumps(hyperparameters))
+
+
 def train(base: Path) -> float:
     """Run container/train; seconds from its start to its end."""
     began = time.monotonic()

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.captioning.data import Example, english_words, read_collection
-from benchmarks.captioning.job import ROOT, encoded, lay_out, served, train
+from benchmarks.captioning.job import ROOT, encoded, go_on, lay_out, served, train
 from benchmarks.machine import measured
 from ogiri.captioning.training.metrics import caption_scores, variety
 
@@ -31,6 +31,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "quality")
     parser.add_argument("--language", choices=("en", "ja"), default="en")
     parser.add_argument("--no-training", action="store_true", help="score the model that lies in --out")
+    parser.add_argument(
+        "--go-on", action="store_true", help="from the checkpoint in --out: scst_epochs after the others"
+    )
     parser.add_argument("hyperparameters", nargs="*")
     arguments = parser.parse_intermixed_args()
     pictures = arguments.pictures or arguments.folder
@@ -42,9 +45,12 @@ def main() -> None:
         **dict(pair.split("=", 1) for pair in arguments.hyperparameters),
     }
     seconds = 0.0
-    if not arguments.no_training:
+    if arguments.go_on:
+        go_on(base, hyperparameters)
+    elif not arguments.no_training:
         items = records(examples, arguments.language)
         lay_out(base, pictures / "images", arguments.pretrained, items, hyperparameters)
+    if not arguments.no_training:
         seconds = train(base)
     dev = [example for example in examples if example.split == "dev"]
     with served(base) as server:
