@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import re
@@ -69,7 +70,8 @@ class Api:
             with urllib.request.urlopen(request, timeout=self.timeout) as answer:  # noqa: S310
                 return answer.status, answer.headers, answer.read()
         except urllib.error.HTTPError as error:
-            with error:
+            text = ""
+            with error, contextlib.suppress(OSError, http.client.HTTPException):  # the status says enough
                 text = error.read().decode("utf-8", errors="replace")
             raise AnswerError(f"the API answered {error.code}: {message(text)}") from error
         except (OSError, ValueError, http.client.HTTPException) as error:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import ClientError, HTTPClientError
+from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadError
 
 from cli.answer import Answer, AnswerError, message, read_answer, request
 
@@ -38,15 +38,15 @@ class Endpoint:
                 ContentType="application/json",
                 Accept="application/json",
             )
+            return read_answer(answer["Body"].read())
         except ClientError as error:
             detail = error.response["Error"]
             told = error.response.get("OriginalMessage")  # of ModelError: what the container said
             if told is None:
                 raise AnswerError(f"endpoint {self.name}: {detail.get('Code')} ({detail.get('Message')})") from error
             raise AnswerError(f"endpoint {self.name}: {message(str(told))}") from error
-        except HTTPClientError as error:  # others may be answered
+        except (HTTPClientError, IncompleteReadError) as error:  # others may be answered
             raise AnswerError(f"endpoint {self.name} did not answer: {error}") from error
-        return read_answer(answer["Body"].read())
 
     @cached_property
     def _client(self) -> SageMakerRuntimeClient:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from boto3.dynamodb.conditions import Attr, Key
 from botocore.exceptions import BotoCoreError, ClientError
-from tqdm import tqdm
 
 from cli.errors import CommandError
 from cli.results import items
@@ -278,5 +277,10 @@ def _numbered(numbers: Sequence[int]) -> str:
 def _keys(stores: Stores, prefix: str) -> Iterator[str]:
     """Keys below a prefix; on a terminal it is shown how many have been read."""
     pages = stores.s3.get_paginator("list_objects_v2").paginate(Bucket=stores.bucket, Prefix=prefix)
-    keys = (entry["Key"] for page in pages for entry in page.get("Contents", ()))
-    return iter(tqdm(keys, f"s3://{stores.bucket}/{prefix}", unit="file", leave=False, disable=not sys.stderr.isatty()))
+    shown = sys.stderr.isatty()
+    for number, entry in enumerate((entry for page in pages for entry in page.get("Contents", ())), 1):
+        if shown:
+            print(f"\rreading s3://{stores.bucket}/{prefix}: {number:,} files", end="", file=sys.stderr, flush=True)
+        yield entry["Key"]
+    if shown:
+        print("\r\033[K", end="", file=sys.stderr, flush=True)

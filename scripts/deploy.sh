@@ -41,6 +41,7 @@ while [ $# -gt 0 ]; do
             ;;
         --no-encoder) encoder='' ;;
         --yes) confirm=--no-confirm-changeset ;;
+        ServingImageUri=?*) serving_image=${1#*=} ;;
         [A-Z]*=*) parameters+=("$1") ;;
         *) echo "deploy: $1 is not known: scripts/deploy.sh --help" >&2 && exit 2 ;;
     esac

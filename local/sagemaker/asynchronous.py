@@ -14,8 +14,6 @@ from email.message import Message
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from local.sagemaker.refusal import Refusal
 from local.sagemaker.runtime import ASYNCHRONOUS, ATTRIBUTES, Reply, Runtime
 from local.sagemaker.storage import Address, address
@@ -67,9 +65,9 @@ class Asynchronous:
         return Reply(told, json.dumps({"InferenceId": known}).encode())
 
     def close(self) -> None:
-        """Begin no call any more, and wait for those under way."""
+        """Begin no call any more; those under way end with their servers."""
         for pool in self._pools.values():
-            pool.shutdown(cancel_futures=True)
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def _pool(self, name: str, config: Mapping[str, Any]) -> ThreadPoolExecutor:
         count = config.get("ClientConfig", {}).get("MaxConcurrentInvocationsPerInstance", AT_A_TIME)
@@ -84,17 +82,17 @@ class Asynchronous:
         answer: Address,
         failure: Address | None,
     ) -> None:
-        s3 = self._s3()
         try:
+            s3 = self._s3()
             body = s3.get_object(Bucket=source.bucket, Key=source.key)["Body"].read(INPUT_BYTES)
             reply = self._runtime.ask(name, headers, body, seconds)
             s3.put_object(
                 Bucket=answer.bucket, Key=answer.key, Body=reply.body, ContentType=reply.headers["Content-Type"]
             )
-        except (Refusal, ClientError, BotoCoreError) as error:
+        except Exception as error:  # nobody waits for this call, so nobody else would hear of it
             _log.warning("endpoint %s: %s: %s", unquote(name), source, error)
             if failure is not None:
-                s3.put_object(Bucket=failure.bucket, Key=failure.key, Body=str(error).encode())
+                self._s3().put_object(Bucket=failure.bucket, Key=failure.key, Body=str(error).encode())
 
 
 def _source(headers: Message) -> Address:

@@ -11,12 +11,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from account import picture
 
+CUT = b'{"captions": ['
 GOOD = json.dumps({"captions": [{"text": "猫", "score": -1.0}], "model": "m"}).encode()
 
 
 @contextlib.contextmanager
 def answering(*bodies: bytes | None) -> Iterator[str]:
-    """A server that gives these answers one after the other, and where one is None hangs up without any."""
+    """A server that gives these answers one after the other; where one is None it hangs up, where CUT in mid-body."""
     left = list(bodies)
 
     class Handler(BaseHTTPRequestHandler):
@@ -28,9 +29,10 @@ def answering(*bodies: bytes | None) -> Iterator[str]:
                 return
             self.send_response(200)
             self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Content-Length", str(len(body) + (body == CUT)))
             self.end_headers()
             self.wfile.write(body)
+            self.close_connection = body == CUT
 
         def log_message(self, *_: object) -> None:
             pass
@@ -59,8 +61,9 @@ def pictures(tmp_path):
         ([b"<html>busy</html>"], "no JSON, it begins with '<html>busy</html>'"),
         ([b'{"labels": []}'], "no captions: is it a caption model?"),
         ([None] * 5, "endpoint some did not answer: "),
+        ([CUT], "endpoint some did not answer: "),
     ],
-    ids=["html", "another task", "hung up"],
+    ids=["html", "another task", "hung up", "cut"],
 )
 def test_a_picture_that_an_endpoint_does_not_answer_fails_alone(account, pictures, answers, reason):
     with answering(*answers, GOOD) as url:
@@ -72,7 +75,8 @@ def test_a_picture_that_an_endpoint_does_not_answer_fails_alone(account, picture
 
 
 @pytest.mark.parametrize(
-    ("answer", "reason"), [(b"<html>busy</html>", "no JSON, it begins with"), (None, " did not answer: ")]
+    ("answer", "reason"),
+    [(b"<html>busy</html>", "no JSON, it begins with"), (None, " did not answer: "), (CUT, " did not answer: ")],
 )
 def test_a_picture_that_the_api_does_not_answer_fails_alone(account, pictures, answer, reason):
     with answering(answer, GOOD) as url:

@@ -50,7 +50,7 @@ def test_a_bucket_that_is_not_there_is_an_error_and_no_trace(account, rows):
 
 
 def test_boto3_is_all_that_a_command_needs_to_start():
-    others = ("PIL", "requests", "aws_lambda_powertools", "numpy", "flask", "torch", "onnxruntime", "moto")
+    others = ("tqdm", "PIL", "requests", "aws_lambda_powertools", "numpy", "flask", "torch", "onnxruntime", "moto")
     code = f"import sys\nfor name in {others}: sys.modules[name] = None\nimport cli.__main__"
     paths = f"{ROOT}/container:{ROOT}/lambda/layer:{ROOT}"
     done = subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": paths}, capture_output=True, text=True)

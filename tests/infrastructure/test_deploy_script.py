@@ -95,8 +95,9 @@ def test_endpoints_may_have_an_image_of_their_own(deploy):
     _, given, _ = deploy("--no-encoder", "--yes")
     assert "ServingImageUri" not in given
     small = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/team/small@sha256:0a"
-    _, given, _ = deploy("--no-encoder", "--yes", "--serving-image", small)
-    assert (given["ServingImageUri"], given["ServingImageRepository"]) == (small, "team/small")
+    for named in (["--serving-image", small], [f"ServingImageUri={small}"]):
+        _, given, _ = deploy("--no-encoder", "--yes", *named)
+        assert (given["ServingImageUri"], given["ServingImageRepository"]) == (small, "team/small")
     assert (given["ImageUri"], given["ImageRepository"]) == (IMAGE, "team/jokes")
 
 

@@ -23,7 +23,8 @@ def batches() -> dict:
 
 
 def test_prepare_takes_the_event_and_the_name_of_the_execution():
-    assert states()["Prepare"]["Parameters"]["Payload"] == {"execution.$": "$$.Execution.Name", "upload.$": "$"}
+    context = {"execution.$": "$$.Execution.Name", "execution_arn.$": "$$.Execution.Id"}
+    assert states()["Prepare"]["Parameters"]["Payload"] == {**context, "upload.$": "$"}
     assert states()["Prepare"]["OutputPath"] == "$.Payload"
 
 

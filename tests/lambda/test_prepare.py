@@ -5,6 +5,7 @@ from urllib.parse import quote_plus
 
 import pytest
 
+from ogiri_aws.claims import claim
 from ogiri_aws.prepare import MAX_ITEM_BYTES, item_from
 from ogiri_aws.uploads import Upload, UploadError, upload_from
 from ogiri_aws.variables import SettingsError
@@ -130,6 +131,18 @@ def test_an_execution_that_is_driven_again_has_its_upload_still(prepare, put, de
     event = object_created(destination.bucket, put("a.jpg,line\n"))
     first = prepare({"execution": "first", "upload": event})
     assert prepare({"execution": "first", "upload": event}) == first
+
+
+def test_an_upload_whose_execution_has_failed_is_free_again(s3, destination):
+    upload = Upload(destination.bucket, "uploads/rows.csv", "1")
+    over: set[str] = set()
+
+    def claimed(execution: str) -> str:
+        return claim(s3, destination.bucket, upload, execution, over.__contains__)
+
+    assert [claimed("first"), claimed("second"), claimed("first")] == ["first"] * 3
+    over.add("first")
+    assert [claimed("second"), claimed("third"), claimed("first")] == ["second"] * 3
 
 
 def test_a_new_version_and_a_start_by_hand_are_meant(prepare, put, destination):

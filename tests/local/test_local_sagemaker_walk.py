@@ -88,6 +88,14 @@ def test_an_uploaded_csv_becomes_an_endpoint_that_answers(tmp_path: Path):
         assert len(executions(cloud)) == 2
         assert (tmp_path / "logs" / "ogiri-ingest.log").read_text() == log  # no picture was looked at again
 
+        boto3.client("s3").put_object(Bucket=cloud.aws.bucket, Key="uploads/empty.csv", Body=b"")
+        broken = until(lambda: executions(cloud) if len(executions(cloud)) == 3 else None)
+        (failing,) = [execution(each) for each in broken if "empty.csv" in execution(each)["input"]]
+        once_more = states.start_execution(stateMachineArn=cloud.machine, input=failing["input"])["executionArn"]
+        assert [failing["status"], execution(once_more)["status"]] == [
+            "FAILED"
+        ] * 2  # it is not the first one's any more
+
         subjects = told(cloud)
         payload = json.dumps({"bucket": cloud.aws.bucket, "key": "uploads/none.csv"})
         answer = boto3.client("lambda").invoke(FunctionName="ogiri-start-training", Payload=payload)

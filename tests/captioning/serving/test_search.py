@@ -123,14 +123,16 @@ def of_rows(rows: np.ndarray, parameters: Parameters) -> list[tuple[Caption, ...
         Parameters(repetition_penalty=2.0, temperature=1.4),
         Parameters(temperature=0),
         Parameters(top_k=90, top_p=1.0),
+        Parameters(top_k=130, top_p=1.0),
         Parameters(banned_words=tuple(str(number) for number in range(0, 5000, 7))[:1000]),
         Parameters(min_length=60),
     ],
-    ids=["plain", "penalty", "greedy", "many", "banned", "long"],
+    ids=["plain", "penalty", "greedy", "many", "as many", "banned", "long"],
 )
-def test_who_looks_at_the_best_alone_chooses_as_who_looks_at_all(monkeypatch, parameters: Parameters):
+@pytest.mark.parametrize("digits", [1, 7], ids=["many alike", "none alike"])
+def test_who_looks_at_the_best_alone_chooses_as_who_looks_at_all(monkeypatch, parameters: Parameters, digits: int):
     random = np.random.default_rng(0)
-    rows = (random.standard_normal((20, len(WORDS))) * 3).astype(np.float32)
+    rows = (random.standard_normal((20, len(WORDS))) * 3).round(digits).astype(np.float32)
     rows[:, 40:60] += 8  # come again and again, so that they are penalised
     rows[10:, END] += 12
     few = of_rows(rows, parameters)

@@ -152,7 +152,7 @@ def pick(
         return NOTHING
     if temperature == 0 or top_k == 1:
         return best
-    if 0 < top_k < scores.size:
+    if 0 < top_k <= scores.size:
         order = top(scores, top_k)
         cumulative = _weights(scores[order], scores[best], temperature).cumsum(dtype=np.float64)
         return _draw(order, cumulative, top_p * float(cumulative[-1]), draw)
@@ -172,14 +172,15 @@ def top(scores: Floats | Doubles, count: int) -> Ints:
     """The `count` best tokens, best first.
 
     The `count`-th best of the maxima of blocks is no better than the `count`-th best token, so tokens that reach it are
-    all that need sorting: mostly hardly more than `count`. Sorting the row takes a hundred times as long.
+    all that need sorting: mostly hardly more than `count`. Sorting the row takes a hundred times as long. Of equal ones
+    the first comes first, whoever else is looked at.
     """
     blocks = scores.size // _BLOCK
     if count < blocks:
         maxima = scores[: blocks * _BLOCK].reshape(_BLOCK, blocks).max(axis=0)
         tokens = np.flatnonzero(scores >= np.partition(maxima, blocks - count)[blocks - count])
-        return tokens[(-scores[tokens]).argsort()[:count]]
-    return (-scores).argsort()[:count]
+        return tokens[(-scores[tokens]).argsort(kind="stable")[:count]]
+    return (-scores).argsort(kind="stable")[:count]
 
 
 def _nucleus(weights: Floats, share: float) -> Ints:
