@@ -47,7 +47,7 @@ class Asynchronous:
         Raises:
             Refusal: `ValidationError`: nothing of that name, an endpoint that is not asynchronous, or bad input.
         """
-        output = self._runtime.settings(unquote(name)).get(ASYNCHRONOUS)
+        output = self._runtime.settings(name).get(ASYNCHRONOUS)
         if output is None:
             message = f"Endpoint {unquote(name)} has no AsyncInferenceConfig: InvokeEndpoint is for it."
             raise Refusal("ValidationError", message)

@@ -64,7 +64,7 @@ class Runtime:
         """
         with self._endpoint(unquote(name)).call() as (served, settings):
             _check(body, settings)
-            return self._whole(served, _forwarded(headers), body, name)
+            return self._whole(served, _forwarded(headers), body, name, self._answer_seconds)
 
     def ask(self, name: str, headers: Mapping[str, str], body: bytes, seconds: float) -> Reply:
         """The model's answer to a call of any size, within so many seconds.
@@ -76,12 +76,12 @@ class Runtime:
             return self._whole(served, headers, body, name, seconds)
 
     def settings(self, name: str) -> Mapping[str, Any]:
-        """The configuration that an endpoint serves.
+        """The configuration that an endpoint serves; name: as it stands in the address.
 
         Raises:
             Refusal: `ValidationError`, there is no such endpoint, or it serves nothing.
         """
-        with self._endpoint(name).call() as (_, settings):
+        with self._endpoint(unquote(name)).call() as (_, settings):
             return settings
 
     @contextlib.contextmanager
@@ -96,24 +96,22 @@ class Runtime:
             forwarded = _forwarded(headers)
             if (accept := headers.get(STREAM_ACCEPT)) is not None:
                 forwarded["Accept"] = accept
-            with self._asked(served, forwarded, body, name) as answer:
+            with self._asked(served, forwarded, body, name, self._answer_seconds) as answer:
                 own = _own_headers(answer, served, STREAM_TYPE)
                 yield {**own, "Content-Type": event_stream.CONTENT_TYPE}, _messages(answer)
 
-    def _whole(
-        self, served: ServedModel, headers: Mapping[str, str], body: bytes, name: str, seconds: float | None = None
-    ) -> Reply:
+    def _whole(self, served: ServedModel, headers: Mapping[str, str], body: bytes, name: str, seconds: float) -> Reply:
         with self._asked(served, headers, body, name, seconds) as answer:
             data = answer.read()
             return Reply(_own_headers(answer, served, "Content-Type"), data)
 
     @contextlib.contextmanager
     def _asked(
-        self, served: ServedModel, headers: Mapping[str, str], body: bytes, name: str, seconds: float | None = None
+        self, served: ServedModel, headers: Mapping[str, str], body: bytes, name: str, seconds: float
     ) -> Iterator[http.client.HTTPResponse]:
         """The model's answer, which is still to be read."""
         try:
-            with served.connection(seconds or self._answer_seconds) as connection:
+            with served.connection(seconds) as connection:
                 connection.request("POST", "/invocations", body, dict(headers))
                 answer = connection.getresponse()
                 if answer.status != 200:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import json
 import os
 import subprocess
@@ -23,6 +24,8 @@ ROOT = Path(__file__).resolve().parents[2]
 OGIRI = ROOT / "scripts" / "ogiri"
 SECONDS = 300
 ARN = "arn:aws:iam::123456789012"
+
+_serial = itertools.count()
 
 
 def call(name: str, event: dict[str, Any]) -> dict[str, Any]:
@@ -115,6 +118,27 @@ class Account:
 
     def result_ids(self) -> set[str]:
         return {item["ResultId"] for item in self.aws.resource("dynamodb").Table(self.results).scan()["Items"]}
+
+
+def new_account(aws: EmbeddedAWS) -> Account:
+    """Of an empty bucket with versions, and empty tables."""
+    name = f"ogiri-{next(_serial)}"
+    s3, dynamodb = aws.client("s3"), aws.client("dynamodb")
+    s3.create_bucket(
+        Bucket=name, CreateBucketConfiguration={"LocationConstraint": aws.environment["AWS_DEFAULT_REGION"]}
+    )
+    s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+    keys = {f"records-{name}": ["ImageKey", "ExpectedResult"], f"results-{name}": ["ResultId"]}
+    for table, names in keys.items():
+        dynamodb.create_table(
+            TableName=table,
+            AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in names],
+            KeySchema=[
+                {"AttributeName": key, "KeyType": kind} for key, kind in zip(names, ("HASH", "RANGE"), strict=False)
+            ],
+            BillingMode="PAY_PER_REQUEST",
+        )
+    return Account(aws, name, *keys)
 
 
 def picture(color: str = "orange", size: tuple[int, int] = (96, 72)) -> bytes:

@@ -12,17 +12,17 @@ import tarfile
 import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qsl, urlsplit
 
 import boto3
 import pytest
-from account import Account, call, picture
-from conftest import new_account
+from account import Account, call, new_account, picture
 
 from local.sagemaker.service import local_sagemaker
 from ogiri_aws.uploads import UploadError
 from tests.contract.training import SMALL
+from tests.listening import listening
 
 COLOURS = ("red", "green", "blue", "black", "white", "orange", "purple", "brown", "pink", "gray", "cyan", "olive")
 ENDPOINT = "ogiri-serverless"
@@ -60,15 +60,8 @@ def api(account: Account) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with listening(Handler) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")

@@ -163,9 +163,7 @@ class Sampling:
             refused.append(token)
             scores[place] = -np.inf
 
-    def _scores(
-        self, candidate: int, values: sampling.Floats, tokens: sampling.Ints | slice | None = None
-    ) -> sampling.Floats:
+    def _scores(self, candidate: int, values: sampling.Floats, tokens: sampling.Ints | None = None) -> sampling.Floats:
         """What `pick` takes: the logits of some tokens, or of all, by what has been written and must not come."""
         part = slice(None) if tokens is None else tokens
         scores = values[part].copy() if tokens is None else values[part]
