@@ -88,6 +88,7 @@ class Naive:
         self.model.train(True)
         for batch in self._batches(self.dataset.train, training=True):
             logits = self.model.decoder(batch.prefix, batch.tokens)
+            logits = logits[batch.targets != IGNORED]
             loss = smoothed_loss(logits, batch.targets, batch.weights, self.hp.label_smoothing, self._frequencies)
             self.stage.step(loss)
 

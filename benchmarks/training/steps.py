@@ -113,7 +113,8 @@ class Learner:
         began, value = time.perf_counter(), math.nan
         for batch in some:
             with autocast(precision, CPU):
-                logits = self.model.decoder(self.model.prefix(batch, CPU), batch.tokens)
+                wanted = batch.targets != IGNORED
+                logits = self.model.decoder(self.model.prefix(batch, CPU), batch.tokens, wanted=wanted)
                 smoothing = self._hp.label_smoothing
                 loss = smoothed_loss(logits, batch.targets, batch.weights, smoothing, self._frequencies)
             self._stage.step(loss)

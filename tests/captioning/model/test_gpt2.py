@@ -223,6 +223,21 @@ def test_several_lines_of_a_prefix_are_what_each_is_alone(decoder: GPT2Decoder, 
     assert_same(both[1::2], decoder(prefix, other))
 
 
+def test_rows_that_share_a_map_see_what_each_would_see_alone(decoder: GPT2Decoder, prefix: Prefix, tokens: Tensor):
+    of_row = torch.tensor([1, 0, 1])
+    shared = dataclasses.replace(prefix, map=prefix.map[:2], map_of=of_row)
+    alone = dataclasses.replace(prefix, map=prefix.map[of_row])
+    assert_same(decoder(shared, tokens), decoder(alone, tokens))
+    assert_same(steps(decoder, shared, tokens), decoder(alone, tokens))
+    some = torch.tensor([2, 1])
+    assert_same(decoder(shared.take(some), tokens[some]), decoder(alone.take(some), tokens[some]))
+
+
+def test_logits_can_be_had_of_some_steps_alone(decoder: GPT2Decoder, prefix: Prefix, tokens: Tensor):
+    wanted = torch.rand(tokens.shape, generator=torch.Generator().manual_seed(2)) < 0.5
+    assert_same(decoder(prefix, tokens, wanted=wanted), decoder(prefix, tokens)[wanted])
+
+
 def test_greedy_is_the_best_token_at_each_step(decoder: GPT2Decoder, prefix: Prefix):
     lines = greedy(decoder, prefix, BOS, EOS, 9)
     assert len({tuple(line) for line in lines}) > 1

@@ -294,17 +294,17 @@ def logits() -> torch.Tensor:
     return torch.randn(3, 5, 11, generator=torch.Generator().manual_seed(1))
 
 
+def loss_of(logits: torch.Tensor, targets: torch.Tensor, *more) -> torch.Tensor:
+    return epoch.smoothed_loss(logits[targets != IGNORED], targets, *more)
+
+
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
 def test_the_loss_is_smoothed_cross_entropy(logits: torch.Tensor, targets: torch.Tensor, smoothing: float):
     expected = functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), label_smoothing=smoothing)
     even = torch.full((11,), 1 / 11)
-    torch.testing.assert_close(
-        epoch.smoothed_loss(logits, targets, torch.full((len(logits),), 0.7), smoothing, even), expected
-    )
+    torch.testing.assert_close(loss_of(logits, targets, torch.full((len(logits),), 0.7), smoothing, even), expected)
     logits[1, 2:] = 99  # padding
-    torch.testing.assert_close(
-        epoch.smoothed_loss(logits, targets, torch.full((len(logits),), 0.7), smoothing, even), expected
-    )
+    torch.testing.assert_close(loss_of(logits, targets, torch.full((len(logits),), 0.7), smoothing, even), expected)
 
 
 def test_smoothing_favours_frequent_tokens(logits: torch.Tensor, targets: torch.Tensor):
@@ -313,16 +313,16 @@ def test_smoothing_favours_frequent_tokens(logits: torch.Tensor, targets: torch.
     likely[..., 4] += 1
     unlikely[..., 5] += 1
     equal = torch.ones(len(logits))
-    losses = [epoch.smoothed_loss(some, targets, equal, 0.9, frequencies) for some in (likely, unlikely)]
+    losses = [loss_of(some, targets, equal, 0.9, frequencies) for some in (likely, unlikely)]
     assert losses[0] < losses[1]
 
 
 def test_lines_count_by_their_weight(logits: torch.Tensor, targets: torch.Tensor):
     even, weights = torch.full((11,), 1 / 11), torch.tensor([3.0] + [1.0] * (len(logits) - 1))
-    rows = [epoch.smoothed_loss(logits[[row]], targets[[row]], torch.ones(1), 0.1, even) for row in range(len(logits))]
+    rows = [loss_of(logits[[row]], targets[[row]], torch.ones(1), 0.1, even) for row in range(len(logits))]
     tokens = (targets != IGNORED).sum(1) * weights
     expected = sum(loss * count for loss, count in zip(rows, tokens, strict=True)) / tokens.sum()
-    torch.testing.assert_close(epoch.smoothed_loss(logits, targets, weights, 0.1, even), expected)
+    torch.testing.assert_close(loss_of(logits, targets, weights, 0.1, even), expected)
 
 
 # --- steps -----------------------------------------------------------------------------------------------------------

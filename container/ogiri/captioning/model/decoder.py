@@ -21,12 +21,13 @@ class Prefix:
     """What is known before the first word; each part may be empty.
 
     Attributes:
-        map: (batch, cells, channels) feature map of the picture.
+        map: (batch, cells, channels) feature map of the picture; (pictures, …) with `map_of`.
         label_pieces: (batch, labels, pieces) int64, padded with -1.
         label_confidence: (batch, labels) int64 confidence buckets.
         text_pieces: (batch, pieces) int64, padded with -1.
         controls: (batch, 2) int64, levels of score and length that are asked for, 0 = any.
         picture_known: (batch,) bool, for training only: False hides the picture of a row.
+        map_of: (batch,) int64, for training only: which map each row sees, where rows share them.
     """
 
     map: Tensor
@@ -35,27 +36,29 @@ class Prefix:
     text_pieces: Tensor
     controls: Tensor
     picture_known: Tensor | None = None
+    map_of: Tensor | None = None
+
+    def __len__(self) -> int:
+        """Rows of the batch."""
+        return len(self.label_pieces)
 
     def to(self, device: torch.device) -> Prefix:
         """The same on another device."""
-        known = self.picture_known
-        return Prefix(
-            self.map.to(device),
-            self.label_pieces.to(device),
-            self.label_confidence.to(device),
-            self.text_pieces.to(device),
-            self.controls.to(device),
-            None if known is None else known.to(device),
-        )
+        return Prefix(**{name: value.to(device) for name, value in vars(self).items() if value is not None})
 
     def take(self, rows: Tensor) -> Prefix:
         """Some rows of the batch."""
-        return Prefix(**{name: value[rows] for name, value in vars(self).items() if value is not None})
+        shared = set() if self.map_of is None else {"map"}
+        return Prefix(**{n: v if n in shared else v[rows] for n, v in vars(self).items() if v is not None})
+
+    def by_row(self, of_maps: Tensor) -> Tensor:
+        """What was worked out for each map, (maps, …), for each row: (batch, …)."""
+        return of_maps if self.map_of is None else of_maps.index_select(0, self.map_of)
 
     def emptied(self) -> Prefix:
         """The same batch with nothing known: what a step is given."""
         return Prefix(
-            self.map[:, :0],
+            self.map.new_zeros(len(self), 0, self.map.shape[2]),
             self.label_pieces[:, :0, :0],
             self.label_confidence[:, :0],
             self.text_pieces[:, :0],
@@ -93,16 +96,17 @@ class Decoder(nn.Module, ABC):
     """Domains of operators beside ONNX's own that its graph needs, and their versions."""
 
     @abstractmethod
-    def forward(self, prefix: Prefix, tokens: Tensor, lines: int = 1) -> Tensor:
+    def forward(self, prefix: Prefix, tokens: Tensor, lines: int = 1, wanted: Tensor | None = None) -> Tensor:
         """All steps at once, for training.
 
         Args:
             prefix: what is known, (batch, …).
             tokens: (batch × lines, time) int64, the begin token first; the lines of a prefix stand together.
             lines: of each prefix, which is worked out once for all of them.
+            wanted: (batch × lines, time) bool, where logits are; None = everywhere.
 
         Returns:
-            (batch × lines, time, vocabulary) logits of the token after each.
+            (batch × lines, time, vocabulary) logits of the token after each; with `wanted` (tokens, vocabulary).
         """
 
     @abstractmethod
@@ -153,7 +157,7 @@ def greedy(decoder: Decoder, prefix: Prefix, bos: int, eos: int, max_tokens: int
 
     Lines that have ended are stepped no more.
     """
-    batch, device = prefix.map.shape[0], prefix.map.device
+    batch, device = len(prefix), prefix.map.device
     tokens = torch.full((batch, 1), bos, dtype=torch.int64, device=device)
     logits, state = decoder.advance(tokens, prefix, decoder.initial_state(batch, device))
     empty, rows = prefix.emptied(), torch.arange(batch, device=device)

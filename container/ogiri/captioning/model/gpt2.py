@@ -101,9 +101,10 @@ class GPT2Decoder(Decoder):
         """See `Decoder.pretrained_parameters`."""
         return list(self.transformer.parameters()) if self._pretrained else []
 
-    def forward(self, prefix: Prefix, tokens: Tensor, lines: int = 1) -> Tensor:
+    def forward(self, prefix: Prefix, tokens: Tensor, lines: int = 1, wanted: Tensor | None = None) -> Tensor:
         """See `Decoder.forward`."""
-        return self._logits(self._run(prefix, tokens, self._look, lines))
+        line = self._run(prefix, tokens, self._look, lines)
+        return self._logits(line if wanted is None else line[wanted])
 
     def attention(self, prefix: Prefix, tokens: Tensor) -> Tensor:
         """See `Decoder.attention`: the mean over layers and heads; the last slot is the line."""
@@ -191,7 +192,7 @@ class GPT2Decoder(Decoder):
         return torch.cat([cells, labels, text, controls], 1), (~known).to(self.kind.dtype) * MASKED
 
     def _cells(self, prefix: Prefix) -> tuple[Tensor, Tensor]:
-        cells = self.cell_norm(self.cell_in(prefix.map)) + self.kind[PICTURE]
+        cells = prefix.by_row(self.cell_norm(self.cell_in(prefix.map)) + self.kind[PICTURE])
         known = torch.ones_like(cells[:, :, 0], dtype=torch.bool)
         if prefix.picture_known is not None:
             known = known & prefix.picture_known[:, None]

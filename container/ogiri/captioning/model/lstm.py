@@ -92,7 +92,7 @@ class LSTMDecoder(Decoder):
         self.register_buffer("control_start", torch.from_numpy(control_starts()), persistent=False)
         self._initialise()
 
-    def forward(self, prefix: Prefix, tokens: Tensor, lines: int = 1) -> Tensor:
+    def forward(self, prefix: Prefix, tokens: Tensor, lines: int = 1, wanted: Tensor | None = None) -> Tensor:
         """See `Decoder.forward`."""
         values, mask, context = self._memory(prefix)
         context = context.repeat_interleave(lines, 0)
@@ -102,6 +102,8 @@ class LSTMDecoder(Decoder):
         seen = self._attend(of_prefix, self.key(values), values, mask).reshape(steps.shape)
         state = _layers(start, slice(self.dims.layers, None))
         after, _ = self.sights(self.embedding_dropout(torch.cat([steps, seen], -1)), state)
+        if wanted is not None:
+            steps, seen, after = steps[wanted], seen[wanted], after[wanted]
         return self._logits(steps, seen, after)
 
     def advance(self, tokens: Tensor, prefix: Prefix, state: State) -> tuple[Tensor, State]:
@@ -124,9 +126,9 @@ class LSTMDecoder(Decoder):
         seen = self._look(top, (state["keys"], state["values"], state["mask"]), (keys, values, mask))
         second = _step(self.sights, torch.cat([top, seen], -1), hidden[layers:], cell[layers:])
         after = {
-            "keys": torch.cat([state["keys"], keys], 3),
-            "values": torch.cat([state["values"], values], 2),
-            "mask": torch.cat([state["mask"], mask], 1),
+            "keys": _longer(state["keys"], keys, 3),
+            "values": _longer(state["values"], values, 2),
+            "mask": _longer(state["mask"], mask, 1),
             "context": context,
             "hidden": torch.cat([*first[0], *second[0]], 1),
             "cell": torch.cat([*first[1], *second[1]], 1),
@@ -167,7 +169,7 @@ class LSTMDecoder(Decoder):
         return controls.sum(1)
 
     def _cells(self, prefix: Prefix) -> tuple[Tensor, Tensor]:
-        cells = self.cell_norm(self.cell_in(prefix.map))
+        cells = prefix.by_row(self.cell_norm(self.cell_in(prefix.map)))
         known = torch.ones_like(cells[:, :, 0])
         if prefix.picture_known is not None:
             known = known * prefix.picture_known[:, None].to(known.dtype)
@@ -276,6 +278,13 @@ def _step(
         x = torch.sigmoid(o) * torch.tanh(cells[-1])
         hiddens.append(x)
     return hiddens, cells
+
+
+def _longer(old: Tensor, new: Tensor, axis: int) -> Tensor:
+    """The new behind the old; a step brings nothing, and the old is not copied then. A graph has it for both."""
+    if new.shape[axis] == 0 and not torch.onnx.is_in_onnx_export():
+        return old
+    return torch.cat([old, new], axis)
 
 
 def _mean(slots: Tensor, weight: Tensor) -> Tensor:

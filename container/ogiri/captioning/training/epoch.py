@@ -53,8 +53,8 @@ def cross_entropy_epoch(
                 work.profile.part(DATA)
                 with autocast(hp.precision, device):
                     prefix = model.prefix(batch, device, generator, hp.mirror, hp.map_dropout)
-                    logits = model.decoder(prefix, batch.tokens.to(device))
                     targets, weights = batch.targets.to(device), batch.weights.to(device)
+                    logits = model.decoder(prefix, batch.tokens.to(device), wanted=targets != IGNORED)
                     loss = smoothed_loss(logits, targets, weights, hp.label_smoothing, frequencies)
                 work.profile.part(FORWARD)
             value, _ = stage.step(loss, float((tokens[own] * work.train.weights[own]).sum()))
@@ -69,9 +69,16 @@ def smoothed_loss(logits: Tensor, targets: Tensor, weights: Tensor, smoothing: f
     """Cross-entropy, a share of it with the frequency of tokens (Pereyra et al. 2017, arXiv:1701.06548).
 
     Spread evenly, as usual, the share would teach the 256 byte pieces that hardly any line needs.
+
+    Args:
+        logits: (tokens, vocabulary) of the targets that are not `IGNORED`.
+        targets: (batch, time).
+        weights: (batch,) how much each line counts.
+        smoothing: the share.
+        frequencies: (vocabulary,) adding up to 1.
     """
     known = targets != IGNORED
-    log_probability = functional.log_softmax(logits[known].float(), -1)
+    log_probability = functional.log_softmax(logits.float(), -1)
     right = log_probability.gather(-1, targets[known][:, None])[:, 0]
     if smoothing:
         right = (1 - smoothing) * right + smoothing * (log_probability @ frequencies)

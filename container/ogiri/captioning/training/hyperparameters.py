@@ -76,7 +76,7 @@ class CaptionHyperparameters:
     )
     map_dropout: float = parameter(
         0.0,
-        "share of the channels of a picture's map that training hides from each line: less overfitting to pictures",
+        "share of the channels of a picture's map that each step of training hides: less overfitting to pictures",
         minimum=0,
         maximum=0.9,
     )

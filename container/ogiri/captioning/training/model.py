@@ -46,17 +46,17 @@ class Model:
             device: of the model.
             generator: where given, pixels are varied for training.
             mirror: half of the varied pixels are mirrored too.
-            map_dropout: share of the map's channels that each row does not see in any cell, for training.
+            map_dropout: share of the channels of each picture's map that are hidden in all of its cells, for training.
         """
         pictures = batch.pictures.to(device)
         if self.encoder is not None:
             if generator is not None and self.encoder.cut is None:
                 pictures = augment(pictures, generator, mirror)
             pictures = self.encoder.finish(pictures)
-        maps = pictures[batch.row_picture.to(device)].float()
+        maps = pictures.float()
         if map_dropout:
             maps = maps * functional.dropout(maps.new_ones(len(maps), 1, maps.shape[2]), map_dropout)
-        return replace(batch.prefix.to(device), map=maps)
+        return replace(batch.prefix.to(device), map=maps, map_of=batch.row_picture.to(device))
 
     def state_dict(self) -> dict[str, dict[str, Tensor]]:
         """Weights by part, copied."""

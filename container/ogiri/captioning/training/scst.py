@@ -27,6 +27,7 @@ from ogiri.captioning.training.stage import Stage
 from ogiri.captioning.training.walk import Dice, Mean, walk
 
 DRAWN_LINES = 5  # a picture and step
+WORTH_A_COPY = 0.8  # share of rows still written below which the others are dropped: that copies all states
 END = "\n"  # no token of a segmented line
 
 
@@ -108,9 +109,9 @@ class SelfCritical:
         prefix = model.prefix(batch_as_served(examples, pictures, rng), device, map_dropout=map_dropout)
         drawn = draw(model.decoder, prefix, DRAWN_LINES, self._tokenizer, self._max_tokens)
         rewards = self.rewards(pictures, drawn)
-        logits = model.decoder(prefix, drawn.tokens, DRAWN_LINES)
         known = drawn.targets != IGNORED
-        chosen = functional.log_softmax(logits[known].float(), -1).gather(-1, drawn.targets[known][:, None])[:, 0]
+        logits = model.decoder(prefix, drawn.tokens, DRAWN_LINES, known)
+        chosen = functional.log_softmax(logits.float(), -1).gather(-1, drawn.targets[known][:, None])[:, 0]
         weight = advantages(rewards).reshape(-1, 1).to(device).expand_as(drawn.targets)[known]
         return Loss(-(weight * chosen).mean(), float(rewards.mean()), len(chosen))
 
@@ -172,21 +173,25 @@ def draw(decoder: Decoder, prefix: Prefix, lines: int, tokenizer: Tokenizer, max
         tokenizer: for its begin and end tokens.
         max_tokens: of a line, its end counted.
     """
-    pictures, device = prefix.map.shape[0], prefix.map.device
+    pictures, device = len(prefix), prefix.map.device
     begin = torch.full((pictures, 1), tokenizer.bos, dtype=torch.int64, device=device)
     logits, state = decoder.advance(begin, prefix, decoder.initial_state(pictures, device))
-    rows = torch.arange(pictures * lines, device=device)  # that are still written; the others cost nothing any more
+    rows = torch.arange(pictures * lines, device=device)
+    running = torch.ones_like(rows, dtype=torch.bool)  # which of these rows are still written
     state = {name: value.repeat_interleave(lines, 0) for name, value in state.items()}
     logits, empty = logits.repeat_interleave(lines, 0), prefix.emptied().take(rows // lines)
     targets = torch.full((len(rows), max_tokens), IGNORED, dtype=torch.int64, device=device)
     for step in range(max_tokens):
         chosen = torch.multinomial(logits[:, -1].float().softmax(-1), 1)
-        targets[rows, step] = chosen[:, 0]
-        live = (chosen[:, 0] != tokenizer.eos).nonzero()[:, 0]
+        targets[rows[running], step] = chosen[running, 0]
+        running = running & (chosen[:, 0] != tokenizer.eos)
+        live = running.nonzero()[:, 0]
         if len(live) == 0 or step == max_tokens - 1:
             break
-        rows, chosen, empty = rows[live], chosen[live], empty.take(live)
-        logits, state = decoder.advance(chosen, empty, {name: value[live] for name, value in state.items()})
+        if len(live) < WORTH_A_COPY * len(rows):
+            rows, running, chosen, empty = rows[live], running[live], chosen[live], empty.take(live)
+            state = {name: value[live] for name, value in state.items()}
+        logits, state = decoder.advance(chosen, empty, state)
     targets = targets[:, : step + 1]
     tokens = targets.masked_fill(targets == IGNORED, tokenizer.eos).roll(1, 1)
     tokens[:, 0] = tokenizer.bos

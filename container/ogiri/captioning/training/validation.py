@@ -43,11 +43,13 @@ def validate(model: Model, work: Fitting) -> dict[str, float]:
     nats, tokens = 0.0, 0
     for lines in list(sequential(len(work.validation), hp.batch_size))[work.ranks.rank :: work.ranks.world]:
         batch = collate(work.validation, lines, tokenizer.bos, tokenizer.eos)
-        with autocast(hp.precision, work.device):
-            logits = model.decoder(model.prefix(batch, work.device), batch.tokens.to(work.device))
         targets = batch.targets.to(work.device)
-        nats += functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="sum").item()
-        tokens += int((targets != IGNORED).sum())
+        wanted = targets != IGNORED
+        with autocast(hp.precision, work.device):
+            prefix = model.prefix(batch, work.device)
+            logits = model.decoder(prefix, batch.tokens.to(work.device), wanted=wanted)
+        nats += functional.cross_entropy(logits.float(), targets[wanted], reduction="sum").item()
+        tokens += len(logits)
     nats, counted = work.ranks.sum([nats, tokens])
     pictures = min(PREVIEW_PICTURES, len(work.references))
     generated = [tokenizer.decode(line) for line in preview(model, work, pictures)]
