@@ -10,6 +10,7 @@ from ogiri.captioning.training.examples import (
     IGNORED,
     Examples,
     batch_order,
+    batch_without_lines,
     collate,
     drop_conditions,
     picture_order,
@@ -205,6 +206,17 @@ def test_nothing_is_dropped_outside_training(examples: Examples):
     assert batch.prefix.picture_known.all()
     assert torch.equal(batch.prefix.label_confidence[:2].repeat(100, 1), batch.prefix.label_confidence)
     assert (batch.prefix.text_pieces[::2] >= 0).all()
+
+
+def test_pictures_without_lines_have_all_that_is_known_or_in_training_some_of_it(examples: Examples):
+    pictures = np.array([0, 2] * 300)
+    whole = batch_without_lines(examples, pictures).prefix
+    assert (whole.text_pieces[::2] >= 0).all()
+    assert (whole.label_pieces[1::2, 1] >= 0).all()
+    some = batch_without_lines(examples, pictures, np.random.default_rng(0), 1.0).prefix
+    kept = (some.label_pieces[::2, 0, 0] >= 0).double().mean().item()
+    assert kept == pytest.approx(0.9 * 0.5, abs=0.06)  # all labels are dropped a tenth of the time
+    assert (some.text_pieces[::2, 0] >= 0).double().mean().item() == pytest.approx(0.8, abs=0.06)
 
 
 def test_training_draws_among_the_variants_of_a_picture(examples: Examples):

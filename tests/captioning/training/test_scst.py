@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from ogiri.captioning.model.decoder import Decoder, Prefix, State, StateSpec
 from ogiri.captioning.training import fit
 from ogiri.captioning.training.cider import CiderD
-from ogiri.captioning.training.examples import IGNORED
+from ogiri.captioning.training.examples import IGNORED, batch_without_lines
 from ogiri.captioning.training.fingerprint import job_fingerprint
 from ogiri.captioning.training.metrics import segment
 from ogiri.captioning.training.scst import DRAWN_LINES, END, Drawn, SelfCritical, advantages, draw, picture_batches
@@ -126,8 +126,9 @@ def test_likely_lines_of_high_reward_become_likelier(tmp_path: Path):
     optimizer = torch.optim.Adam(model.decoder.parameters(), 0.003)
     model.train(False)
     rewards = []
+    prefix = model.prefix(batch_without_lines(part.examples, pictures), CPU)
     for _ in range(40):
-        loss = critic.loss(model, part.examples, pictures, CPU)
+        loss = critic.loss(model.decoder, prefix, pictures)
         optimizer.zero_grad()
         loss.value.backward()
         optimizer.step()

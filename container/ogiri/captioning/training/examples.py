@@ -177,15 +177,23 @@ def collate(
     )
 
 
-def batch_as_served(
-    examples: Examples, pictures: npt.NDArray[np.int64], rng: np.random.Generator | None = None
+def batch_without_lines(
+    examples: Examples,
+    pictures: npt.NDArray[np.int64],
+    rng: np.random.Generator | None = None,
+    condition_dropout: float = 0.0,
 ) -> Batch:
-    """Each picture, or with `rng` one of its variants, with all that is known of it, and no line yet."""
+    """Each picture with all that is known of it and no line yet; with `rng` one of its variants with some of that."""
+    conditions = [examples.conditions[picture] for picture in pictures.tolist()]
+    if rng is not None:
+        confidences = [examples.confidences[picture] for picture in pictures.tolist()]
+        both = zip(conditions, confidences, strict=True)
+        conditions = [drop_conditions(known, confidence, rng, condition_dropout) for known, confidence in both]
     nothing = torch.zeros(0)
     return Batch(
         pictures=examples.picture_batch(pictures, rng),
         row_picture=torch.arange(len(pictures)),
-        prefix=as_prefix([examples.conditions[picture] for picture in pictures.tolist()]),
+        prefix=as_prefix(conditions),
         tokens=nothing,
         targets=nothing,
         weights=nothing,

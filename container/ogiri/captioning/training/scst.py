@@ -18,7 +18,7 @@ from torch.nn import functional
 from ogiri.captioning.model.decoder import Decoder, Prefix
 from ogiri.captioning.model.tokenizer import Tokenizer
 from ogiri.captioning.training.cider import CiderD
-from ogiri.captioning.training.examples import IGNORED, Examples, batch_as_served
+from ogiri.captioning.training.examples import IGNORED, batch_without_lines
 from ogiri.captioning.training.fitting import Fitting, Progress
 from ogiri.captioning.training.metrics import Tokens, segment
 from ogiri.captioning.training.model import Model
@@ -80,39 +80,29 @@ class SelfCritical:
         for pictures in walk(order, work, progress, mean, dice, save):
             own, loss = work.ranks.share(pictures), NOTHING
             if len(own):
+                batch = batch_without_lines(work.train, own, rng, hp.condition_dropout)
                 with autocast(hp.precision, work.device):
-                    loss = self.loss(model, work.train, own, work.device, rng, hp.map_dropout)
+                    prefix = model.prefix(batch, work.device, map_dropout=hp.map_dropout)
+                    loss = self.loss(model.decoder, prefix, own)
             _, (reward,) = stage.step(loss.value, loss.tokens, [loss.reward * len(own)])
             progress.steps += 1
             mean.add(reward / len(pictures), len(pictures))
         return {"train_reward": mean.value, "pictures_per_second": mean.per_second, "epoch_seconds": mean.seconds}
 
-    def loss(
-        self,
-        model: Model,
-        examples: Examples,
-        pictures: npt.NDArray[np.int64],
-        device: torch.device,
-        rng: np.random.Generator | None = None,
-        map_dropout: float = 0.0,
-    ) -> Loss:
+    def loss(self, decoder: Decoder, prefix: Prefix, pictures: npt.NDArray[np.int64]) -> Loss:
         """The loss whose gradient raises the reward of lines.
 
         Args:
-            model: without dropout: lines are drawn from, and their gradient is taken of, the one that will be served.
-            examples: of the training side.
-            pictures: (batch,) indices into `examples`.
-            device: of the model.
-            rng: draws among the variants of each picture; None = the picture itself.
-            map_dropout: share of the map's channels that all lines of a picture are drawn and learned without.
+            decoder: without dropout: lines are drawn from, and their gradient is taken of, the one that will be served.
+            prefix: what all lines of each picture are drawn and learned with, (pictures, …).
+            pictures: (pictures,) indices into the references.
         """
-        prefix = model.prefix(batch_as_served(examples, pictures, rng), device, map_dropout=map_dropout)
-        drawn = draw(model.decoder, prefix, DRAWN_LINES, self._tokenizer, self._max_tokens)
+        drawn = draw(decoder, prefix, DRAWN_LINES, self._tokenizer, self._max_tokens)
         rewards = self.rewards(pictures, drawn)
         known = drawn.targets != IGNORED
-        logits = model.decoder(prefix, drawn.tokens, DRAWN_LINES, known)
+        logits = decoder(prefix, drawn.tokens, DRAWN_LINES, known)
         chosen = functional.log_softmax(logits.float(), -1).gather(-1, drawn.targets[known][:, None])[:, 0]
-        weight = advantages(rewards).reshape(-1, 1).to(device).expand_as(drawn.targets)[known]
+        weight = advantages(rewards).reshape(-1, 1).to(logits.device).expand_as(drawn.targets)[known]
         return Loss(-(weight * chosen).mean(), float(rewards.mean()), len(chosen))
 
     def rewards(self, pictures: npt.NDArray[np.int64], drawn: Drawn) -> Tensor:
@@ -182,7 +172,7 @@ def draw(decoder: Decoder, prefix: Prefix, lines: int, tokenizer: Tokenizer, max
     logits, empty = logits.repeat_interleave(lines, 0), prefix.emptied().take(rows // lines)
     targets = torch.full((len(rows), max_tokens), IGNORED, dtype=torch.int64, device=device)
     for step in range(max_tokens):
-        chosen = torch.multinomial(logits[:, -1].float().softmax(-1), 1)
+        chosen = _drawn(logits[:, -1].float().softmax(-1))
         targets[rows[running], step] = chosen[running, 0]
         running = running & (chosen[:, 0] != tokenizer.eos)
         live = running.nonzero()[:, 0]
@@ -196,3 +186,10 @@ def draw(decoder: Decoder, prefix: Prefix, lines: int, tokenizer: Tokenizer, max
     tokens = targets.masked_fill(targets == IGNORED, tokenizer.eos).roll(1, 1)
     tokens[:, 0] = tokenizer.bos
     return Drawn(tokens, targets)
+
+
+def _drawn(shares: Tensor) -> Tensor:
+    """A token of each row, (rows, vocabulary) → (rows, 1), with one random number a row: multinomial takes one each."""
+    mass = shares.cumsum(-1)
+    point = torch.rand(len(mass), 1, device=mass.device) * mass[:, -1:]
+    return torch.searchsorted(mass, point, right=True).clamp(max=mass.shape[1] - 1)

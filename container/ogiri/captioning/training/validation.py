@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional
 
 from ogiri.captioning.model.decoder import greedy
-from ogiri.captioning.training.examples import IGNORED, batch_as_served, collate, sequential
+from ogiri.captioning.training.examples import IGNORED, batch_without_lines, collate, sequential
 from ogiri.captioning.training.fitting import Fitting
 from ogiri.captioning.training.metrics import caption_scores
 from ogiri.captioning.training.model import Model
@@ -75,7 +75,7 @@ def preview(model: Model, work: Fitting, pictures: int) -> list[list[int]]:
     longest = int(work.train.lines.lengths.max()) + 1
     own = work.ranks.share(np.arange(pictures), together=True)
     for some in sequential(len(own), 64):
-        prefix = model.prefix(batch_as_served(work.validation, own[some]), work.device)
+        prefix = model.prefix(batch_without_lines(work.validation, own[some]), work.device)
         lines += greedy(model.decoder, prefix, tokenizer.bos, tokenizer.eos, longest)
     if work.ranks.world == 1:
         return lines
