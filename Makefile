@@ -27,9 +27,10 @@ tune: setup ## tries hyperparameters on the demo's data: make tune [TRIALS=8 MET
 	@python -m local.tune $(DEMO_OPTIONS) $(if $(TRIALS),--trials "$$TRIALS") $(if $(METRIC),--metric "$$METRIC") \
 		$(foreach name,$(PARAMETERS),--parameter '$(name)')
 
-test: setup ## lint, then every test
+test: setup ## lint, then every test: those of the contract alone, for some of them watch the clock
 	@$(MAKE) --no-print-directory --jobs=2 tools lint
-	pytest
+	pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --ignore=tests/contract
+	pytest tests/contract
 
 tools: setup ## linters of the template, SAM and AWS's Lambda runtime, which only tests use, in build/tools
 	@scripts/tools.sh
