@@ -27,10 +27,12 @@ tune: setup ## tries hyperparameters on the demo's data: make tune [TRIALS=8 MET
 	@python -m local.tune $(DEMO_OPTIONS) $(if $(TRIALS),--trials "$$TRIALS") $(if $(METRIC),--metric "$$METRIC") \
 		$(foreach name,$(PARAMETERS),--parameter '$(name)')
 
-test: setup ## lint, then every test: those of the contract alone, for some of them watch the clock
+test: setup ## lint, then every test: those of the contract with nothing beside them, for many of them watch the clock
 	@$(MAKE) --no-print-directory --jobs=2 tools lint
-	pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --ignore=tests/contract
-	pytest tests/contract
+	@failed=0; set -x; \
+	OMP_NUM_THREADS=1 pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --ignore=tests/contract || failed=1; \
+	pytest tests/contract || failed=1; \
+	exit $$failed
 
 tools: setup ## linters of the template, SAM and AWS's Lambda runtime, which only tests use, in build/tools
 	@scripts/tools.sh

@@ -88,8 +88,9 @@ class Naive:
         self.model.train(True)
         for batch in self._batches(self.dataset.train, training=True):
             logits = self.model.decoder(batch.prefix, batch.tokens)
-            logits = logits[batch.targets != IGNORED]
-            loss = smoothed_loss(logits, batch.targets, batch.weights, self.hp.label_smoothing, self._frequencies)
+            places, targets, weights = batch.to_learn()
+            logits = logits.flatten(0, 1)[places]
+            loss = smoothed_loss(logits, targets, weights, self.hp.label_smoothing, self._frequencies)
             self.stage.step(loss)
 
     @torch.no_grad()

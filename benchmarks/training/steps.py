@@ -113,10 +113,9 @@ class Learner:
         began, value = time.perf_counter(), math.nan
         for batch in some:
             with autocast(precision, CPU):
-                wanted = batch.targets != IGNORED
-                logits = self.model.decoder(self.model.prefix(batch, CPU), batch.tokens, wanted=wanted)
-                smoothing = self._hp.label_smoothing
-                loss = smoothed_loss(logits, batch.targets, batch.weights, smoothing, self._frequencies)
+                places, targets, weights = batch.to_learn()
+                logits = self.model.decoder(self.model.prefix(batch, CPU), batch.tokens, wanted=places)
+                loss = smoothed_loss(logits, targets, weights, self._hp.label_smoothing, self._frequencies)
             self._stage.step(loss)
             value = loss.item()
         if not math.isfinite(value):

@@ -20,6 +20,7 @@ from local.sagemaker.launch import Processes
 from local.sagemaker.service import local_sagemaker
 from ogiri.sagemaker.training.metrics import metric_definitions
 from tests.contract.training import SMALL, Row, drawn
+from tests.waiting import until
 
 SECONDS = 240
 
@@ -197,11 +198,9 @@ def test_a_job_goes_from_s3_to_s3_and_tells_of_it(
     assert sagemaker.list_tags(ResourceArn=arn)["Tags"] == tags
     sagemaker.add_tags(ResourceArn=arn, Tags=[{"Key": "told", "Value": "yes"}])
     assert {"Key": "told", "Value": "yes"} in sagemaker.list_tags(ResourceArn=arn)["Tags"]
-    deadline = time.monotonic() + 10
-    while not (own := [e for e in events if e["resources"] == [arn] and e["detail"]["SecondaryStatus"] == "Completed"]):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    (event,) = own
+    (event,) = until(
+        lambda: [e for e in events if e["resources"] == [arn] and e["detail"]["SecondaryStatus"] == "Completed"]
+    )
     assert event["detail-type"] == "SageMaker Training Job State Change"
     assert event["source"] == "aws.sagemaker"
     assert event["detail"]["TrainingJobName"] == "whole"

@@ -148,9 +148,13 @@ def test_rows_that_share_a_map_see_what_each_would_see_alone(decoder: LSTMDecode
     assert_same(decoder(shared.take(some), tokens[some]), decoder(alone.take(some), tokens[some]))
 
 
-def test_logits_can_be_had_of_some_steps_alone(decoder: LSTMDecoder, prefix: Prefix, tokens: Tensor):
-    wanted = torch.rand(tokens.shape, generator=torch.Generator().manual_seed(2)) < 0.5
-    assert_same(decoder(prefix, tokens, wanted=wanted), decoder(prefix, tokens)[wanted])
+@pytest.mark.parametrize("lines", [1, 2])
+def test_logits_can_be_had_of_some_places_alone(decoder: LSTMDecoder, prefix: Prefix, tokens: Tensor, lines: int):
+    shared = dataclasses.replace(prefix, map=prefix.map[:2], map_of=torch.tensor([1, 0, 1]))
+    several = tokens.repeat_interleave(lines, 0)
+    places = torch.randperm(several.numel(), generator=torch.Generator().manual_seed(2))[:7]
+    expected = decoder(shared, several, lines).flatten(0, 1)[places]
+    assert_same(decoder(shared, several, lines, places), expected)
 
 
 def test_greedy_is_the_best_token_at_each_step(prefix: Prefix):

@@ -208,6 +208,15 @@ def test_nothing_is_dropped_outside_training(examples: Examples):
     assert (batch.prefix.text_pieces[::2] >= 0).all()
 
 
+def test_what_is_to_be_learned_is_every_token_and_end_with_the_weight_of_its_line(examples: Examples):
+    batch = collate(examples, np.array([0, 1, 3]), BOS, EOS)
+    places, targets, weights = batch.to_learn()
+    time = batch.targets.shape[1]
+    assert targets.tolist() == [10, 11, EOS, 12, EOS, EOS]
+    assert places.tolist() == [0, 1, 2, time, time + 1, 2 * time]
+    assert weights.tolist() == [0.5, 0.5, 0.5, 1.5, 1.5, 0.75]
+
+
 def test_pictures_without_lines_have_all_that_is_known_or_in_training_some_of_it(examples: Examples):
     pictures = np.array([0, 2] * 300)
     whole = batch_without_lines(examples, pictures).prefix

@@ -294,8 +294,10 @@ def logits() -> torch.Tensor:
     return torch.randn(3, 5, 11, generator=torch.Generator().manual_seed(1))
 
 
-def loss_of(logits: torch.Tensor, targets: torch.Tensor, *more) -> torch.Tensor:
-    return epoch.smoothed_loss(logits[targets != IGNORED], targets, *more)
+def loss_of(logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor, *more) -> torch.Tensor:
+    """Of (batch, time, vocabulary), (batch, time) and (batch,)."""
+    known = targets != IGNORED
+    return epoch.smoothed_loss(logits[known], targets[known], weights[:, None].expand_as(targets)[known], *more)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])

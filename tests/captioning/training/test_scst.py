@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -6,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ogiri.captioning.model.decoder import Decoder, Prefix, State, StateSpec
-from ogiri.captioning.training import fit
+from ogiri.captioning.training import fit, scst
 from ogiri.captioning.training.cider import CiderD
 from ogiri.captioning.training.examples import IGNORED, batch_without_lines
 from ogiri.captioning.training.fingerprint import job_fingerprint
@@ -28,7 +29,7 @@ class Coin(Decoder):
     def __init__(self) -> None:
         nn.Module.__init__(self)
 
-    def forward(self, prefix: Prefix, tokens: Tensor) -> Tensor:
+    def forward(self, prefix: Prefix, tokens: Tensor, lines: int = 1, wanted: Tensor | None = None) -> Tensor:
         raise AssertionError
 
     def advance(self, tokens: Tensor, prefix: Prefix, state: State) -> tuple[Tensor, State]:
@@ -75,6 +76,39 @@ def test_targets_are_the_tokens_one_step_ahead_and_nothing_comes_after_the_end()
 def test_a_drawn_line_is_what_stands_before_its_end():
     drawn = Drawn(torch.zeros(2, 3), torch.tensor([[3, 5, EOS], [EOS, IGNORED, IGNORED]]))
     assert drawn.lines(EOS) == [[3, 5], []]
+
+
+class Recites(Decoder):
+    """Writes 3, 4, 5, 3, … and ends after as many tokens as its picture's cell says; its state counts them."""
+
+    state_specs = (StateSpec("left", (1,)), StateSpec("steps", (1,)))
+    vocabulary = VOCABULARY
+
+    def __init__(self) -> None:
+        nn.Module.__init__(self)
+        self.rows: list[int] = []
+
+    def forward(self, prefix: Prefix, tokens: Tensor, lines: int = 1, wanted: Tensor | None = None) -> Tensor:
+        raise AssertionError
+
+    def advance(self, tokens: Tensor, prefix: Prefix, state: State) -> tuple[Tensor, State]:
+        assert len(tokens) == len(prefix) == len(state["left"])
+        self.rows.append(len(tokens))
+        left = state["left"] + prefix.map[:, :, 0].sum(1, keepdim=True)
+        token = torch.where(left > 0, 3 + state["steps"] % 3, EOS).long()
+        logits = torch.full((len(tokens), 1, VOCABULARY), -1e9).scatter(2, token[:, None], 0.0)
+        return logits, {"left": left - 1, "steps": state["steps"] + 1}
+
+
+def test_lines_that_end_earlier_leave_the_others_as_they_are():
+    lengths = torch.tensor([4, 0, 7, 1, 5, 2, 6, 3, 9])
+    decoder = Recites()
+    drawn = draw(decoder, replace(nothing(len(lengths)), map=lengths.float()[:, None, None]), 2, Ends(), 12)
+    expected = [[3 + step % 3 for step in range(length)] for length in lengths.repeat_interleave(2).tolist()]
+    assert drawn.lines(EOS) == expected
+    assert decoder.rows[1] == 18  # two of eighteen are not worth a copy of the others
+    assert decoder.rows[2:] == sorted(decoder.rows[2:], reverse=True)
+    assert decoder.rows[-1] <= 4
 
 
 # --- rewards ---------------------------------------------------------------------------------------------------------
@@ -146,6 +180,30 @@ def test_what_is_trained_is_what_is_served_no_dropout_in_between(tmp_path: Path)
     assert True in learning
     assert learning[-1] is False
     assert learning == sorted(learning, reverse=True)
+
+
+def test_what_training_hides_of_pictures_is_hidden_here_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    shown = {}
+
+    def seen(decoder: Decoder, prefix: Prefix, *more) -> Drawn:
+        shown[hp].append(prefix)
+        return draw(decoder, prefix, *more)
+
+    monkeypatch.setattr(scst, "draw", seen)
+    for hp in ("nothing", "much"):
+        shown[hp] = []
+        hidden = {"condition_dropout": 3.0, "map_dropout": 0.6} if hp == "much" else {"condition_dropout": 0.0}
+        Job(tmp_path / hp, hyperparameters(epochs=1, scst_epochs=1, **hidden)).run()
+    zeros = {hp: (torch.cat([p.map.flatten() for p in some]) == 0).double().mean() for hp, some in shown.items()}
+    labels = {hp: sum(int((p.label_pieces >= 0).sum()) for p in some) for hp, some in shown.items()}
+    assert zeros["much"] - zeros["nothing"] > 0.4
+    assert labels["much"] < labels["nothing"]
+
+
+def test_a_loss_that_is_no_number_ends_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(scst, "advantages", lambda rewards: rewards * np.nan)
+    with pytest.raises(FloatingPointError, match="the loss is nan in epoch 2: try a lower scst_learning_rate"):
+        Job(tmp_path, hyperparameters(epochs=1, scst_epochs=1)).run()
 
 
 # --- epochs ----------------------------------------------------------------------------------------------------------

@@ -103,7 +103,7 @@ class Decoder(nn.Module, ABC):
             prefix: what is known, (batch, …).
             tokens: (batch × lines, time) int64, the begin token first; the lines of a prefix stand together.
             lines: of each prefix, which is worked out once for all of them.
-            wanted: (batch × lines, time) bool, where logits are; None = everywhere.
+            wanted: (tokens,) int64, the places that logits are given for, counted through line after line; None = all.
 
         Returns:
             (batch × lines, time, vocabulary) logits of the token after each; with `wanted` (tokens, vocabulary).
@@ -149,6 +149,11 @@ class Decoder(nn.Module, ABC):
         return {
             spec.name: torch.zeros(batch, *spec.shape, dtype=spec.dtype, device=device) for spec in self.state_specs
         }
+
+
+def at_places(steps: Tensor, places: Tensor | None) -> Tensor:
+    """What stands at some places of all lines, (lines, time, …) → (places, …); None = everything, as it is."""
+    return steps if places is None else steps.flatten(0, 1).index_select(0, places)
 
 
 @torch.no_grad()

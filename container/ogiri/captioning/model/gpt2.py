@@ -22,7 +22,7 @@ from torch.nn import functional
 from transformers import GPT2Config, GPT2Model
 
 from ogiri.captioning.model.controls import LEVELS, control_starts
-from ogiri.captioning.model.decoder import Decoder, Prefix, State, StateSpec
+from ogiri.captioning.model.decoder import Decoder, Prefix, State, StateSpec, at_places
 
 MASKED = -1e4  # score of what must not be seen; finite, so that a slot that sees nothing stays a number
 PICTURE, LABEL, TEXT = range(3)  # kinds of slots; controls have rows of their own
@@ -103,8 +103,7 @@ class GPT2Decoder(Decoder):
 
     def forward(self, prefix: Prefix, tokens: Tensor, lines: int = 1, wanted: Tensor | None = None) -> Tensor:
         """See `Decoder.forward`."""
-        line = self._run(prefix, tokens, self._look, lines)
-        return self._logits(line if wanted is None else line[wanted])
+        return self._logits(at_places(self._run(prefix, tokens, self._look, lines), wanted))
 
     def attention(self, prefix: Prefix, tokens: Tensor) -> Tensor:
         """See `Decoder.attention`: the mean over layers and heads; the last slot is the line."""

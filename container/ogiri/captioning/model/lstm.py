@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ogiri.captioning.model.controls import LEVELS, control_starts
-from ogiri.captioning.model.decoder import Decoder, Prefix, State, StateSpec
+from ogiri.captioning.model.decoder import Decoder, Prefix, State, StateSpec, at_places
 
 MASKED = -1e4  # score of a slot that is padding; finite, so that a row without any slot stays a number
 
@@ -102,9 +102,7 @@ class LSTMDecoder(Decoder):
         seen = self._attend(of_prefix, self.key(values), values, mask).reshape(steps.shape)
         state = _layers(start, slice(self.dims.layers, None))
         after, _ = self.sights(self.embedding_dropout(torch.cat([steps, seen], -1)), state)
-        if wanted is not None:
-            steps, seen, after = steps[wanted], seen[wanted], after[wanted]
-        return self._logits(steps, seen, after)
+        return self._logits(*(at_places(part, wanted) for part in (steps, seen, after)))
 
     def advance(self, tokens: Tensor, prefix: Prefix, state: State) -> tuple[Tensor, State]:
         """See `Decoder.advance`.

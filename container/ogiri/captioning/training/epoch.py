@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ogiri.captioning.training.examples import IGNORED, batch_order, collate, picture_order, token_frequencies
+from ogiri.captioning.training.examples import batch_order, collate, picture_order, token_frequencies
 from ogiri.captioning.training.fitting import Fitting, Progress
 from ogiri.captioning.training.model import Model
 from ogiri.captioning.training.optimizer import hold_language_model
@@ -53,8 +53,8 @@ def cross_entropy_epoch(
                 work.profile.part(DATA)
                 with autocast(hp.precision, device):
                     prefix = model.prefix(batch, device, generator, hp.mirror, hp.map_dropout)
-                    targets, weights = batch.targets.to(device), batch.weights.to(device)
-                    logits = model.decoder(prefix, batch.tokens.to(device), wanted=targets != IGNORED)
+                    places, targets, weights = (part.to(device) for part in batch.to_learn())
+                    logits = model.decoder(prefix, batch.tokens.to(device), wanted=places)
                     loss = smoothed_loss(logits, targets, weights, hp.label_smoothing, frequencies)
                 work.profile.part(FORWARD)
             value, _ = stage.step(loss, float((tokens[own] * work.train.weights[own]).sum()))
@@ -71,16 +71,14 @@ def smoothed_loss(logits: Tensor, targets: Tensor, weights: Tensor, smoothing: f
     Spread evenly, as usual, the share would teach the 256 byte pieces that hardly any line needs.
 
     Args:
-        logits: (tokens, vocabulary) of the targets that are not `IGNORED`.
-        targets: (batch, time).
-        weights: (batch,) how much each line counts.
+        logits: (tokens, vocabulary).
+        targets: (tokens,).
+        weights: (tokens,) how much each counts.
         smoothing: the share.
         frequencies: (vocabulary,) adding up to 1.
     """
-    known = targets != IGNORED
     log_probability = functional.log_softmax(logits.float(), -1)
-    right = log_probability.gather(-1, targets[known][:, None])[:, 0]
+    right = log_probability.gather(-1, targets[:, None])[:, 0]
     if smoothing:
         right = (1 - smoothing) * right + smoothing * (log_probability @ frequencies)
-    weight = weights[:, None].expand_as(targets)[known]
-    return -(right * weight).sum() / weight.sum()
+    return -(right * weights).sum() / weights.sum()

@@ -92,6 +92,19 @@ class Batch:
     weights: Tensor
     lines: npt.NDArray[np.int64]
 
+    def to_learn(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The places of `targets` that are no padding, counted through line after line; what stands there; its weight.
+
+        Each is (tokens,).
+        """
+        places = places_of(self.targets)
+        return places, self.targets.flatten()[places], self.weights[places // self.targets.shape[1]]
+
+
+def places_of(targets: Tensor) -> Tensor:
+    """The places of (batch, time) that are not `IGNORED`, counted through line after line: (tokens,) int64."""
+    return (targets.flatten() != IGNORED).nonzero()[:, 0]
+
 
 def token_frequencies(examples: Examples, vocabulary: int, eos: int) -> npt.NDArray[np.float32]:
     """How often each token is to be written, (vocabulary,), adding up to 1; a little for those that never are."""

@@ -6,6 +6,7 @@ For descriptions only: it teaches a model to write what most people wrote, which
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -18,7 +19,7 @@ from torch.nn import functional
 from ogiri.captioning.model.decoder import Decoder, Prefix
 from ogiri.captioning.model.tokenizer import Tokenizer
 from ogiri.captioning.training.cider import CiderD
-from ogiri.captioning.training.examples import IGNORED, batch_without_lines
+from ogiri.captioning.training.examples import IGNORED, batch_without_lines, places_of
 from ogiri.captioning.training.fitting import Fitting, Progress
 from ogiri.captioning.training.metrics import Tokens, segment
 from ogiri.captioning.training.model import Model
@@ -69,7 +70,7 @@ class SelfCritical:
 
         Raises:
             Stopped: the job is asked to end.
-            FloatingPointError: the reward is no number any more.
+            FloatingPointError: the loss is no number any more.
         """
         hp = work.hyperparameters
         rng = np.random.default_rng([hp.seed, progress.epoch])
@@ -84,7 +85,11 @@ class SelfCritical:
                 with autocast(hp.precision, work.device):
                     prefix = model.prefix(batch, work.device, map_dropout=hp.map_dropout)
                     loss = self.loss(model.decoder, prefix, own)
-            _, (reward,) = stage.step(loss.value, loss.tokens, [loss.reward * len(own)])
+            value, (reward,) = stage.step(loss.value, loss.tokens, [loss.reward * len(own)])
+            if not math.isfinite(value.item()):
+                raise FloatingPointError(
+                    f"the loss is {value.item()} in epoch {progress.epoch + 1}: try a lower scst_learning_rate"
+                )
             progress.steps += 1
             mean.add(reward / len(pictures), len(pictures))
         return {"train_reward": mean.value, "pictures_per_second": mean.per_second, "epoch_seconds": mean.seconds}
@@ -99,10 +104,11 @@ class SelfCritical:
         """
         drawn = draw(decoder, prefix, DRAWN_LINES, self._tokenizer, self._max_tokens)
         rewards = self.rewards(pictures, drawn)
-        known = drawn.targets != IGNORED
-        logits = decoder(prefix, drawn.tokens, DRAWN_LINES, known)
-        chosen = functional.log_softmax(logits.float(), -1).gather(-1, drawn.targets[known][:, None])[:, 0]
-        weight = advantages(rewards).reshape(-1, 1).to(logits.device).expand_as(drawn.targets)[known]
+        places = places_of(drawn.targets)
+        logits = decoder(prefix, drawn.tokens, DRAWN_LINES, places)
+        targets = drawn.targets.flatten()[places]
+        chosen = functional.log_softmax(logits.float(), -1).gather(-1, targets[:, None])[:, 0]
+        weight = advantages(rewards).flatten().to(logits.device)[places // drawn.targets.shape[1]]
         return Loss(-(weight * chosen).mean(), float(rewards.mean()), len(chosen))
 
     def rewards(self, pictures: npt.NDArray[np.int64], drawn: Drawn) -> Tensor:
@@ -173,7 +179,7 @@ def draw(decoder: Decoder, prefix: Prefix, lines: int, tokenizer: Tokenizer, max
     targets = torch.full((len(rows), max_tokens), IGNORED, dtype=torch.int64, device=device)
     for step in range(max_tokens):
         chosen = _drawn(logits[:, -1].float().softmax(-1))
-        targets[rows[running], step] = chosen[running, 0]
+        targets[rows, step] = chosen[:, 0].masked_fill(~running, IGNORED)
         running = running & (chosen[:, 0] != tokenizer.eos)
         live = running.nonzero()[:, 0]
         if len(live) == 0 or step == max_tokens - 1:

@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional
 
 from ogiri.captioning.model.decoder import greedy
-from ogiri.captioning.training.examples import IGNORED, batch_without_lines, collate, sequential
+from ogiri.captioning.training.examples import batch_without_lines, collate, sequential
 from ogiri.captioning.training.fitting import Fitting
 from ogiri.captioning.training.metrics import caption_scores
 from ogiri.captioning.training.model import Model
@@ -43,13 +43,12 @@ def validate(model: Model, work: Fitting) -> dict[str, float]:
     nats, tokens = 0.0, 0
     for lines in list(sequential(len(work.validation), hp.batch_size))[work.ranks.rank :: work.ranks.world]:
         batch = collate(work.validation, lines, tokenizer.bos, tokenizer.eos)
-        targets = batch.targets.to(work.device)
-        wanted = targets != IGNORED
+        places, targets, _ = (part.to(work.device) for part in batch.to_learn())
         with autocast(hp.precision, work.device):
             prefix = model.prefix(batch, work.device)
-            logits = model.decoder(prefix, batch.tokens.to(work.device), wanted=wanted)
-        nats += functional.cross_entropy(logits.float(), targets[wanted], reduction="sum").item()
-        tokens += len(logits)
+            logits = model.decoder(prefix, batch.tokens.to(work.device), wanted=places)
+        nats += functional.cross_entropy(logits.float(), targets, reduction="sum").item()
+        tokens += len(targets)
     nats, counted = work.ranks.sum([nats, tokens])
     pictures = min(PREVIEW_PICTURES, len(work.references))
     generated = [tokenizer.decode(line) for line in preview(model, work, pictures)]
