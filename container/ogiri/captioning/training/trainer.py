@@ -80,6 +80,7 @@ class CaptionTrainer:
         course.begin("pictures")
         arrays = _pictures(context, hp, records, encoder, device, ranks)
         if arrays is None:
+            ranks.leave()
             return context.model
         course.begin("training")
         dataset = build_dataset(records, arrays, hp, tokenizer, dropped)
