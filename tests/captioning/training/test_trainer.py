@@ -18,8 +18,10 @@ from ogiri.captioning.model.encoder import build_network
 from ogiri.captioning.serving.captioner import open_captioner
 from ogiri.captioning.serving.settings import read_network, read_settings
 from ogiri.captioning.serving.torch_engine import open_torch_engine
+from ogiri.captioning.training import trainer
 from ogiri.captioning.training.build import pick_device
 from ogiri.captioning.training.fingerprint import job_fingerprint
+from ogiri.captioning.training.ranks import Ranks
 from ogiri.captioning.training.trainer import TRAINER, read_records
 from ogiri.record import Label
 from ogiri.task import TrainingContext, UserError
@@ -149,6 +151,21 @@ def test_asked_to_end_later_it_leaves_an_artifact_that_was_not_evaluated(
     assert json.loads((context.output / "metrics.json").read_text())["free_running"] is None
     assert "- **not evaluated**: the job was asked to end early" in (context.model / "MODEL_CARD.md").read_text()
     assert "There is no line to look at" in (context.output / "report.html").read_text()
+
+
+@pytest.mark.parametrize("looks", [1, 10_000])
+def test_it_leaves_the_group_of_its_processes_however_early_it_ends(
+    job: Callable[..., TrainingContext], monkeypatch: pytest.MonkeyPatch, looks: int
+):
+    left = []
+
+    class Watched(Ranks):
+        def leave(self) -> None:
+            left.append(True)
+
+    monkeypatch.setattr(trainer, "join", Watched)
+    TRAINER.run(job(stop_after(looks)))
+    assert left == [True]
 
 
 def test_pictures_that_vanish_after_they_were_read_do_not_fail_the_export(
