@@ -50,6 +50,11 @@ def test_the_verdict_comes_first_and_the_way_to_do_it_again_last():
     assert {f"#{name}" for name in SECTIONS[1:]} <= set(links)
 
 
+@pytest.mark.parametrize(("decoder", "name"), [("lstm", "LSTM"), ("gpt2", "GPT-2")])
+def test_what_was_trained_has_the_name_that_people_know(decoder: str, name: str):
+    assert f"{name} decoder on " in structure(render(report(figures(decoder=decoder)))).words
+
+
 def test_the_numbers_are_those_of_the_metrics():
     words = structure(render(report())).words
     for expected in (

@@ -27,6 +27,8 @@ _CONTENTS = {
     "again": "Do it again",
 }
 
+DECODERS = {"lstm": "LSTM", "gpt2": "GPT-2"}
+
 
 def render(report: ReportData) -> str:
     """The page as HTML."""
@@ -68,12 +70,13 @@ def render(report: ReportData) -> str:
 def _header(figures: Mapping[str, Any]) -> Html:
     encoder = "trained too" if trains_encoder(figures) else "frozen"
     text = (
-        f"{figures['decoder'].upper()} decoder on {figures['encoder']} ({encoder}), trained on "
-        f"{figures['train_lines']:,} lines of {figures['train_pictures']:,} pictures. {figures['created']}"
+        f"{DECODERS[figures['decoder']]} decoder on {figures['encoder']} ({encoder}), trained on "
+        f"{figures['train_lines']:,} lines of {figures['train_pictures']:,} pictures. "
     )
+    created = element("time", figures["created"])
     links = joined(element("li", element("a", words, href=f"#{name}")) for name, words in _CONTENTS.items())
     contents = element("nav", element("ul", links), aria_label="Contents")
-    return element("header", element("h1", str(figures["job"])), element("p", text, class_="soft"), contents)
+    return element("header", element("h1", str(figures["job"])), element("p", text, created, class_="soft"), contents)
 
 
 def trains_encoder(figures: Mapping[str, Any]) -> bool:

@@ -48,6 +48,7 @@ h2 { font-size: 1.2rem; margin: 2.6rem 0 .6rem } h3 { font-size: 1rem; margin: 1
 p { margin: .4rem 0; max-width: 46rem }
 a { color: var(--second) }
 :focus-visible { outline: 3px solid var(--second); outline-offset: 2px }
+time { white-space: nowrap }
 small, .soft, caption, figcaption, .chart p { color: var(--soft) }
 nav ul { list-style: none; display: flex; flex-wrap: wrap; gap: .2rem 1rem; padding: 0; margin: .8rem 0;
   font-size: .9rem }
