@@ -30,6 +30,7 @@ from torchvision import transforms
 from ogiri.captioning.data.features import PictureArrays
 from ogiri.captioning.data.lines import drop_unfit
 from ogiri.captioning.data.scan import read_channel
+from ogiri.captioning.model.decoder import at_places
 from ogiri.captioning.model.encoder import IMAGENET_MEAN, IMAGENET_STD, load_encoder
 from ogiri.captioning.training.build import build_model
 from ogiri.captioning.training.dataset import Dataset, Part, build_dataset
@@ -89,8 +90,9 @@ class Naive:
         for batch in self._batches(self.dataset.train, training=True):
             logits = self.model.decoder(batch.prefix, batch.tokens)
             places, targets, weights = batch.to_learn()
-            logits = logits.flatten(0, 1)[places]
-            loss = smoothed_loss(logits, targets, weights, self.hp.label_smoothing, self._frequencies)
+            loss = smoothed_loss(
+                at_places(logits, places), targets, weights, self.hp.label_smoothing, self._frequencies
+            )
             self.stage.step(loss)
 
     @torch.no_grad()

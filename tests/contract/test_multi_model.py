@@ -436,9 +436,8 @@ def test_memory_is_given_back_when_a_model_is_unloaded(
 ):
     url = str(enlarge(write_caption(tmp_path / "model"), *weights))
     image = {"Content-Type": "image/png"}
-    assert (
-        load(server, "m", caption_url).status == 200
-    )  # what stays: ONNX Runtime itself, and what a first answer takes
+    # What stays is ONNX Runtime itself, and what a first answer takes.
+    assert load(server, "m", caption_url).status == 200
     assert server.request("POST", "/models/m/invoke", picture(), image).status == 200
     assert unload(server, "m").status == 200
     before = resident_megabytes(server)

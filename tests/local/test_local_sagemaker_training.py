@@ -199,7 +199,7 @@ def test_a_job_goes_from_s3_to_s3_and_tells_of_it(
     sagemaker.add_tags(ResourceArn=arn, Tags=[{"Key": "told", "Value": "yes"}])
     assert {"Key": "told", "Value": "yes"} in sagemaker.list_tags(ResourceArn=arn)["Tags"]
     (event,) = until(
-        lambda: [e for e in events if e["resources"] == [arn] and e["detail"]["SecondaryStatus"] == "Completed"]
+        lambda: [e for e in events if e["resources"] == [arn] and e["detail"]["SecondaryStatus"] == "Completed"], 10
     )
     assert event["detail-type"] == "SageMaker Training Job State Change"
     assert event["source"] == "aws.sagemaker"

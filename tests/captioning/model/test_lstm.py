@@ -9,6 +9,13 @@ from torch.nn import functional
 from ogiri.captioning.model.controls import LENGTHS, SCORE_LEVELS
 from ogiri.captioning.model.decoder import Prefix, greedy
 from ogiri.captioning.model.lstm import LSTMDecoder, LSTMDimensions
+from tests.captioning.model.decoders import (
+    assert_places_alone,
+    assert_rows_share_maps,
+    assert_same,
+    difference,
+    steps,
+)
 
 VOCABULARY, CHANNELS, CELLS, TIME = 60, 6, 5, 7
 BOS, EOS = 1, 2
@@ -80,24 +87,6 @@ def without(
     return dataclasses.replace(prefix, **{name: empty[name] for name in names})
 
 
-def steps(decoder: LSTMDecoder, prefix: Prefix, tokens: Tensor) -> Tensor:
-    """What `advance` gives for the tokens, one after the other."""
-    logits, state = decoder.advance(tokens[:, :1], prefix, decoder.initial_state(len(tokens)))
-    found = [logits]
-    for step in range(1, tokens.shape[1]):
-        logits, state = decoder.advance(tokens[:, step : step + 1], prefix.emptied(), state)
-        found.append(logits)
-    return torch.cat(found, 1)
-
-
-def assert_same(found: Tensor, expected: Tensor) -> None:
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
-
-
-def difference(one: Tensor, other: Tensor) -> float:
-    return (one - other).abs().max().item()
-
-
 # --- two forms of one function ---------------------------------------------------------------------------------------
 
 
@@ -139,22 +128,12 @@ def test_several_lines_of_a_prefix_are_what_each_is_alone(decoder: LSTMDecoder, 
 
 
 def test_rows_that_share_a_map_see_what_each_would_see_alone(decoder: LSTMDecoder, prefix: Prefix, tokens: Tensor):
-    of_row = torch.tensor([1, 0, 1])
-    shared = dataclasses.replace(prefix, map=prefix.map[:2], map_of=of_row)
-    alone = dataclasses.replace(prefix, map=prefix.map[of_row])
-    assert_same(decoder(shared, tokens), decoder(alone, tokens))
-    assert_same(steps(decoder, shared, tokens), decoder(alone, tokens))
-    some = torch.tensor([2, 1])
-    assert_same(decoder(shared.take(some), tokens[some]), decoder(alone.take(some), tokens[some]))
+    assert_rows_share_maps(decoder, prefix, tokens)
 
 
 @pytest.mark.parametrize("lines", [1, 2])
 def test_logits_can_be_had_of_some_places_alone(decoder: LSTMDecoder, prefix: Prefix, tokens: Tensor, lines: int):
-    shared = dataclasses.replace(prefix, map=prefix.map[:2], map_of=torch.tensor([1, 0, 1]))
-    several = tokens.repeat_interleave(lines, 0)
-    places = torch.randperm(several.numel(), generator=torch.Generator().manual_seed(2))[:7]
-    expected = decoder(shared, several, lines).flatten(0, 1)[places]
-    assert_same(decoder(shared, several, lines, places), expected)
+    assert_places_alone(decoder, prefix, tokens, lines)
 
 
 def test_greedy_is_the_best_token_at_each_step(prefix: Prefix):
